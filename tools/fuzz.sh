@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the repository for FUZZTIME, two at a time.
+# A target that fails prints its whole output; Go keeps the input under testdata/fuzz.
+# Run from the top of the repository.
+set -euo pipefail
+
+export GO=${GO:-go} FUZZTIME=${FUZZTIME:-10s}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export logs
+
+targets() {
+	grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal tools 2>/dev/null |
+		sed -E 's#^(.*)/[^/]+:[0-9]+:func (Fuzz.*)#./\1 \2#' | sort -u
+}
+
+# The working folder of a target's engine is its own package, so two targets of
+# one package may run side by side.
+one() {
+	local log="$logs/${1//\//_}.$2"
+	if "$GO" test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" -parallel 1 "$1" >"$log" 2>&1; then
+		printf 'ok    %-40s %-32s %s\n' "$1" "$2" "$(grep -oE 'execs: [0-9]+' "$log" | tail -n 1 || true)"
+		return
+	fi
+	printf 'FAIL  %s %s\n' "$1" "$2"
+	cat "$log"
+	return 1
+}
+export -f one
+
+if [ -z "$(targets)" ]; then
+	echo "fuzz: no target found" >&2
+	exit 1
+fi
+targets | xargs -P 2 -L 1 bash -c 'one "$1" "$2"' fuzz
