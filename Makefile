@@ -57,7 +57,7 @@ clauses: ## List clauses of PROTOCOL.md that no code or no test cites.
 	$(GO) run ./tools/clauses .
 
 imports: ## Print the import table of ARCHITECTURE.md as the code has it now.
-	@$(GO) test -count=1 -vet=off -run '^TestImports$$' . -args -print-imports | sed '/^ok\>/d;/^PASS$$/d'
+	@$(GO) test -count=1 -vet=off -run '^TestImports$$' -args -print-imports | sed '/^ok\>/d;/^PASS$$/d'
 
 generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go ## Regenerate internal/pb and the OpenAPI file from proto/.
 	BUF=$(TOOLS)/buf tools/generate.sh
@@ -72,7 +72,7 @@ demo: ## Run a whole network on this machine. ARGS="--once" for a check that end
 	$(GO) run ./cmd/enlace demo $(ARGS)
 
 bench: build ## Measure, and hold our floor against the reference floor.
-	GO=$(GO) tools/bench.sh $(FLOOR) $(ARGS)
+	$(GO) run ./tools/floor -reference $(FLOOR) bin/enlace bench --json $(ARGS)
 
 man: ## Write the manual pages from the commands' help into man/.
 	$(GO) run ./cmd/enlace man --dir man
