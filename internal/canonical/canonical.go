@@ -1,0 +1,52 @@
+// Package canonical reads and writes the signed formats of Enlace in their single form (PROTOCOL 1.2).
+//
+// A signed format is a protocol buffer message without maps, oneofs, floats and groups. Its single form has the
+// fields in ascending number, nothing at its default value, every varint minimal, and no unknown field. Two parties
+// therefore never argue about which bytes were meant, and a signature covers everything a reader sees.
+//
+// Bytes that were signed are carried as they came and never made again; [Unmarshal] proves that they are the single
+// form by marshalling the result and comparing.
+package canonical
+
+import (
+	"bytes"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/enlace-network/enlace/internal/fault"
+)
+
+// Marshal writes m in its single form.
+func Marshal(m proto.Message) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		// Only invalid UTF-8 or a missing required field can fail, and nouns are built from parsed text.
+		panic(fmt.Sprintf("canonical: %v", err))
+	}
+	return b
+}
+
+// Unmarshal reads b into m, refusing more than limit bytes, unknown fields and every other form than the single one.
+// On error m is worthless. PROTOCOL 1.2, 1.3.
+func Unmarshal(b []byte, m proto.Message, limit int) error {
+	const op = "read signed format"
+	if len(b) > limit {
+		return fault.New(fault.TooLarge, "too-large", op, fmt.Sprintf("%d bytes are more than the %d allowed", len(b), limit))
+	}
+	if err := (proto.UnmarshalOptions{RecursionLimit: 32}).Unmarshal(b, m); err != nil {
+		return fault.Wrap(err, fault.Invalid, "malformed", op, "the bytes are not a message of this format")
+	}
+	// Unknown fields marshal back unchanged, so the comparison below would miss them.
+	if hasUnknown(m.ProtoReflect()) {
+		return fault.New(fault.Invalid, "unknown-field", op, "the message has a field that this version does not know")
+	}
+	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "malformed", op, "the bytes are not a message of this format")
+	}
+	if !bytes.Equal(b, again) {
+		return fault.New(fault.Invalid, "not-canonical", op, "the bytes are not in the single form that signed formats have")
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package message
+
+import "time"
+
+// Limits of size, enforced before allocation. PROTOCOL 1.3; DESIGN 7.
+const (
+	MaxHeader      = 16 << 10
+	MaxSealedBody  = 1 << 20
+	MaxSignatures  = 8
+	MaxRecipients  = 64
+	MaxAttachments = 64
+	MaxAttachment  = 16 << 30
+	MaxItems       = 1024
+	MaxReceipt     = 16 << 10
+	// MaxEnvelope bounds header, signatures and sealed body with their framing.
+	MaxEnvelope = MaxHeader + MaxSealedBody + 4<<10
+	// HashChunk is the chunk of attachment hashes and the unit of resumption. PROTOCOL 6.3.
+	HashChunk = 256 << 10
+)
+
+// Limits of time. DESIGN 7.
+const (
+	// MaxAhead is how far in the future a message may be dated before it is told to come back later.
+	MaxAhead = 5 * time.Minute
+	// MaxLife bounds expires minus created.
+	MaxLife = 366 * 24 * time.Hour
+	// UndeliverableAfter is how long after its expiry an unreceipted message is declared undeliverable.
+	UndeliverableAfter = 15 * time.Minute
+)
