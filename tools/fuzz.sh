@@ -10,8 +10,8 @@ trap 'rm -rf "$logs"' EXIT
 export logs
 
 targets() {
-	grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal tools 2>/dev/null |
-		sed -E 's#^(.*)/[^/]+:[0-9]+:func (Fuzz.*)#./\1 \2#' | sort -u
+	{ grep -rnoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . || true; } |
+		sed -E 's#^(.*)/[^/]+:[0-9]+:func (Fuzz.*)#\1 \2#' | sort -u
 }
 
 # The working folder of a target's engine is its own package, so two targets of
