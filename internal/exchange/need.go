@@ -1,0 +1,80 @@
+package exchange
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+// Keys are the private keys of this node, behind their fingerprints. Kind Retry when the keyring is away.
+type Keys interface {
+	seal.Signer
+	seal.Opener
+}
+
+// Directory is the verified snapshot this node routes by.
+type Directory interface {
+	Load() *directory.Snapshot
+	// Freshness is "fresh", "degraded" or "stale" (DESIGN 6); a stale directory refuses sending.
+	Freshness(now time.Time) (string, time.Time)
+}
+
+// Courier carries bytes to another node. Errors of kind Retry are passing; others may be so too (the peer's directory
+// can be behind), so the sender goes on trying until the message expires, only more slowly.
+type Courier interface {
+	// Deliver hands over an envelope and returns the peer's signed receipt, unverified.
+	Deliver(ctx context.Context, to directory.NodeEntry, envelope []byte) ([]byte, error)
+	// AttachmentStatus returns how many bytes the peer has safely stored, and whether the attachment is whole.
+	AttachmentStatus(ctx context.Context, to directory.NodeEntry, a AttachmentRef) (uint64, bool, error)
+	// PushAttachment sends the sealed bytes from an offset on, and returns what the peer has stored and, when all
+	// attachments of the message are whole, its signed receipt, unverified.
+	PushAttachment(ctx context.Context, to directory.NodeEntry, a AttachmentRef, offset uint64, src io.Reader) (Stored, error)
+}
+
+// AttachmentRef names one attachment of one message.
+type AttachmentRef struct {
+	Message message.Key
+	Index   uint32
+}
+
+// Stored is the receiver's word on an attachment.
+type Stored struct {
+	Bytes    uint64
+	Complete bool
+	// Receipt is Signed(Receipt) with stage COMPLETE once every attachment of the message is whole; else empty.
+	Receipt []byte
+}
+
+// Gate decides whether an actor may do something to an item. Kind Denied with the reason in words where not.
+type Gate interface {
+	Allow(ctx context.Context, a Actor, action string, r Resource) error
+}
+
+// Resource is what the gate knows of the item that is acted on.
+type Resource struct {
+	// Own is the authority of this node whose item it is.
+	Own authority.Name
+	// Author is the account that wrote it; empty for received items.
+	Author  string
+	State   message.State
+	Urgency message.Urgency
+	Side    message.Side
+	// FourEyes: sending needs a second person.
+	FourEyes bool
+}
+
+// Actor is who acts: an account or a token of this node, as the door has authenticated it.
+type Actor struct {
+	// Account is the user or token name; it is written into events and never leaves the node.
+	Account   string
+	Authority authority.Name
+	Roles     []string
+	Scopes    []string
+	// Token is true for a system's token.
+	Token bool
+}
