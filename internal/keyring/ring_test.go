@@ -308,7 +308,9 @@ func TestPlainAgeRecoversAnAuthority(t *testing.T) {
 
 	ids := must1[[]age.Identity](t)(age.ParseIdentities(must1[*os.File](t)(os.Open(unlock.Path()))))
 	file := must1[io.Reader](t)(age.Decrypt(must1[*os.File](t)(os.Open(path)), ids...))
-	var doc struct{ Keys []struct{ Slot, Private string } }
+	var doc struct {
+		Keys []struct{ Slot, Private string }
+	}
 	must0(t, json.NewDecoder(file).Decode(&doc))
 	for _, k := range doc.Keys {
 		if k.Slot == "authority-seal/mx/fgr" {
