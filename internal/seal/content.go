@@ -158,4 +158,6 @@ func contentOf(m *formatv1.Content) (Content, error) {
 	return c, nil
 }
 
-func malformed(say string) error { return fault.New(fault.Invalid, "malformed-body", "read sealed body", say) }
+func malformed(say string) error {
+	return fault.New(fault.Invalid, "malformed-body", "read sealed body", say)
+}

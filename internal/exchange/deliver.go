@@ -1,0 +1,477 @@
+package exchange
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+const (
+	perNode     = 64               // deliveries under way to one node: a slow peer costs the others nothing
+	scanLimit   = 512              // due deliveries read at once
+	scanEvery   = 45 * time.Second // at the latest, whatever the ledger says is next; longer than one attempt
+	coalesce    = 50 * time.Millisecond
+	crowdedWait = 5 * time.Second
+	// restartHorizon takes up everything that waits, whenever it was to be looked at.
+	restartHorizon = 24 * time.Hour
+	firstRetry     = time.Second
+	lastRetry      = 5 * time.Minute
+	deliverLimit   = 30 * time.Second
+)
+
+// job is one delivery to carry out; the envelope is at hand right after submission, else it is read from the ledger.
+type job struct {
+	key  message.Key
+	node authority.Node
+	env  seal.Envelope
+}
+
+type jobName struct {
+	key  message.Key
+	node authority.Node
+}
+
+// deliveries is the courier loop's own state: what is under way. All of it can be lost: the ledger knows what is due.
+type deliveries struct {
+	e     *Exchange
+	jobs  chan job
+	wake  chan struct{}
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	under map[jobName]bool             // guarded by mu
+	count map[authority.Node]int       // guarded by mu
+	heard map[authority.Node]time.Time // guarded by mu; last receipt or answer
+}
+
+func newDeliveries(e *Exchange) *deliveries {
+	return &deliveries{
+		e: e, jobs: make(chan job, 1024), wake: make(chan struct{}, 1),
+		under: map[jobName]bool{}, count: map[authority.Node]int{}, heard: map[authority.Node]time.Time{},
+	}
+}
+
+// fresh hands over what was just committed. A full channel is no loss: the next scan finds it.
+func (d *deliveries) fresh(env seal.Envelope, node directory.NodeEntry) {
+	select {
+	case d.jobs <- job{env.Header.Key(), node.Node, env}:
+	default:
+		d.poke()
+	}
+}
+
+func (d *deliveries) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (d *deliveries) run(ctx context.Context) error {
+	defer d.wg.Wait()
+	// The first scan takes up all that the last run left, also what it had just begun.
+	timer := time.NewTimer(d.scan(ctx, restartHorizon))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case j := <-d.jobs:
+			d.start(ctx, j)
+		case <-d.wake:
+			timer.Reset(coalesce)
+		case <-timer.C:
+			timer.Reset(d.scan(ctx, 0))
+		}
+	}
+}
+
+// scan starts what is due within the horizon and returns how long until something else is.
+func (d *deliveries) scan(ctx context.Context, horizon time.Duration) time.Duration {
+	now := d.e.Clock()
+	var due []ledger.Delivery
+	var next time.Time
+	err := d.e.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		if due, err = r.Due(now.Add(horizon), scanLimit); err != nil {
+			return err
+		}
+		next, err = r.NextDue()
+		return err
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			d.e.Log.Error("the outbox could not be read", zap.Error(err))
+		}
+		return time.Second
+	}
+	var crowded []ledger.Delivery
+	for _, row := range due {
+		if !d.start(ctx, job{key: row.Key, node: row.Node}) {
+			crowded = append(crowded, row)
+		}
+	}
+	d.putOff(ctx, crowded)
+	if next.IsZero() {
+		return scanEvery
+	}
+	return min(max(next.Sub(now), time.Second), scanEvery)
+}
+
+// putOff makes room in the next scan for other nodes' messages when one node has more waiting than it has places.
+func (d *deliveries) putOff(ctx context.Context, rows []ledger.Delivery) {
+	if len(rows) == 0 {
+		return
+	}
+	err := d.e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		for _, row := range rows {
+			now, err := tx.Delivery(row.Key, row.Node)
+			if err != nil {
+				return err
+			}
+			if now.Next.IsZero() {
+				continue
+			}
+			now.Next = d.e.Clock().Add(crowdedWait)
+			if err := tx.PutDelivery(now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		d.e.Log.Error("waiting deliveries could not be put off", zap.Error(err))
+	}
+}
+
+// start carries a job out unless it is under way; false when the node's places are all taken.
+func (d *deliveries) start(ctx context.Context, j job) bool {
+	name := jobName{j.key, j.node}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.under[name] {
+		return true
+	}
+	if d.count[j.node] >= perNode {
+		return false
+	}
+	d.under[name] = true
+	d.count[j.node]++
+	d.wg.Go(func() {
+		defer d.done(name)
+		d.carry(ctx, j)
+	})
+	return true
+}
+
+func (d *deliveries) done(name jobName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.under, name)
+	if d.count[name.node]--; d.count[name.node] == 0 {
+		delete(d.count, name.node)
+	}
+}
+
+// carry does one delivery from where it stands: envelope, then attachments. Whatever fails is tried again later.
+func (d *deliveries) carry(ctx context.Context, j job) {
+	row, env, err := d.load(ctx, j)
+	if err != nil {
+		if ctx.Err() == nil {
+			d.e.Log.Error("a delivery could not be read", zap.Error(err))
+		}
+		return
+	}
+	if row.State != ledger.Queued && row.State != ledger.Delivered {
+		return // another attempt was quicker
+	}
+	if d.e.Clock().After(env.Header.Expires.Add(message.UndeliverableAfter)) {
+		err = d.giveUp(ctx, row, env)
+	} else {
+		err = d.attempt(ctx, row, env)
+	}
+	if err != nil && ctx.Err() == nil {
+		d.later(ctx, j, err)
+	}
+}
+
+func (d *deliveries) load(ctx context.Context, j job) (ledger.Delivery, seal.Envelope, error) {
+	if len(j.env.Bytes) > 0 {
+		return ledger.Delivery{Key: j.key, Node: j.node, State: ledger.Queued, Expires: j.env.Header.Expires, Lane: laneOf(j.env.Header.Urgency)}, j.env, nil
+	}
+	var row ledger.Delivery
+	var m ledger.Message
+	err := d.e.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		if row, err = r.Delivery(j.key, j.node); err != nil {
+			return err
+		}
+		m, err = r.Message(j.key)
+		return err
+	})
+	if err != nil {
+		return ledger.Delivery{}, seal.Envelope{}, err
+	}
+	env, err := seal.Stored(m.Envelope)
+	return row, env, err
+}
+
+// attempt asks the directory of now, not of then, where the node is and whether it may still receive (P7).
+func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.Envelope) error {
+	view := d.e.Directory.Load().At(d.e.Clock())
+	if err := view.CheckNode(row.Node); err != nil {
+		return err
+	}
+	node, _ := view.Node(row.Node)
+	if row.State == ledger.Queued {
+		dctx, cancel := context.WithTimeout(ctx, deliverLimit)
+		signed, err := d.e.Courier.Deliver(dctx, node, env.Bytes)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if row, err = d.receipted(ctx, row, env, signed); err != nil {
+			return err
+		}
+	}
+	if row.State != ledger.Delivered {
+		return nil
+	}
+	signed, err := d.pushAll(ctx, node, env)
+	if err != nil {
+		return err
+	}
+	_, err = d.receipted(ctx, row, env, signed)
+	return err
+}
+
+// receipted verifies a receipt and commits what it proves: delivery, case and event in one transaction.
+func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env seal.Envelope, signed []byte) (ledger.Delivery, error) {
+	e := d.e
+	view := e.Directory.Load().At(e.Clock())
+	r, err := seal.VerifyReceipt(signed, env.Header, e.nodeKey(view))
+	if err != nil {
+		return row, err
+	}
+	if r.Node != row.Node {
+		return row, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the receipt comes from another node than the message went to")
+	}
+	stage := r.Stages[0]
+	if !env.Header.Addresses(stage.Authority) {
+		return row, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the receipt speaks for an authority that was not addressed")
+	}
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		if row, err = tx.Delivery(row.Key, row.Node); err != nil {
+			return err
+		}
+		row = withReceipt(row, stage, signed)
+		if err := tx.PutDelivery(row); err != nil {
+			return err
+		}
+		if err := e.moveByReceipt(tx, env.Header, stage); err != nil {
+			return err
+		}
+		return second(tx.Append(e.event("receipted", nodeActor, row.Key, message.DigestOf(signed), string(stage.Stage)+" "+stage.Code)))
+	})
+	if err != nil {
+		return row, err
+	}
+	// If the machine stops before the commit, the peer replays the same receipt at the next attempt.
+	d.contact(row.Node)
+	e.tell()
+	return row, nil
+}
+
+func withReceipt(row ledger.Delivery, stage message.StageOf, signed []byte) ledger.Delivery {
+	row.LastError = ""
+	switch stage.Stage {
+	case message.Rejected:
+		row.State, row.Receipt, row.LastError, row.Next = ledger.Rejected, signed, stage.Code, time.Time{}
+	case message.Complete:
+		row.State, row.CompleteReceipt, row.Next = ledger.Complete, signed, time.Time{}
+	default:
+		row.State, row.Receipt = ledger.Delivered, signed
+	}
+	return row
+}
+
+// moveByReceipt moves the case of a request; receipts of other messages move nothing.
+func (e *Exchange) moveByReceipt(tx ledger.Tx, h message.Header, stage message.StageOf) error {
+	if h.Kind != message.KindRequest {
+		return nil
+	}
+	c, err := tx.Case(h.Conversation, h.Sender)
+	if err != nil || (c.State != message.Queued && c.State != message.Undeliverable) {
+		return err
+	}
+	c.State, c.Changed = message.Delivered, e.Clock()
+	if stage.Stage == message.Rejected {
+		c.State = message.Undeliverable
+	}
+	return second(tx.PutCase(c))
+}
+
+// giveUp declares a message undeliverable. A valid receipt timed before the expiry still supersedes it. DESIGN 7.
+func (d *deliveries) giveUp(ctx context.Context, row ledger.Delivery, env seal.Envelope) error {
+	e := d.e
+	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		row.State, row.Next = ledger.Undeliverable, time.Time{}
+		if err := tx.PutDelivery(row); err != nil {
+			return err
+		}
+		if env.Header.Kind == message.KindRequest {
+			c, err := tx.Case(env.Header.Conversation, env.Header.Sender)
+			if err != nil {
+				return err
+			}
+			if c.State == message.Queued {
+				c.State, c.Changed = message.Undeliverable, e.Clock()
+				if _, err := tx.PutCase(c); err != nil {
+					return err
+				}
+			}
+		}
+		return second(tx.Append(e.event("undeliverable", nodeActor, row.Key, env.Header.Digest, row.LastError)))
+	})
+	if err == nil {
+		e.tell()
+	}
+	return err
+}
+
+// later writes down when to try again: doubling from a second to five minutes, with jitter so that peers that came back
+// are not stormed.
+func (d *deliveries) later(ctx context.Context, j job, cause error) {
+	f := fault.As(cause)
+	err := d.e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		row, err := tx.Delivery(j.key, j.node)
+		if err != nil {
+			return err
+		}
+		row.Attempts++
+		wait := min(firstRetry<<min(row.Attempts-1, 12), lastRetry)
+		row.Next = d.e.Clock().Add(wait/2 + rand.N(wait))
+		row.LastError = f.Say
+		return tx.PutDelivery(row)
+	})
+	if err != nil {
+		d.e.Log.Error("a failed delivery could not be put off", zap.Error(err))
+	}
+	d.e.Log.Info("delivery put off", zap.Stringer("node", j.node), zap.Stringer("message", j.key.ID), zap.String("code", f.Code), zap.Error(cause))
+	d.poke()
+}
+
+func (d *deliveries) contact(n authority.Node) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.heard[n] = d.e.Clock()
+}
+
+// pushAll sends every attachment from where the peer has it, and returns the COMPLETE receipt.
+func (d *deliveries) pushAll(ctx context.Context, node directory.NodeEntry, env seal.Envelope) ([]byte, error) {
+	rows, err := d.e.attachmentsOf(ctx, ledger.OwnedBy(env.Header.Key()))
+	if err != nil {
+		return nil, err
+	}
+	var last Stored
+	for _, row := range rows {
+		if last, err = d.push(ctx, node, row); err != nil {
+			return nil, err
+		}
+		if !last.Complete {
+			return nil, fault.New(fault.Retry, "cut", "send attachment", "the transfer ended before the attachment was whole")
+		}
+	}
+	if len(last.Receipt) == 0 {
+		return nil, fault.New(fault.Retry, "no-receipt", "send attachment", "the peer has not confirmed all attachments yet")
+	}
+	return last.Receipt, nil
+}
+
+func (d *deliveries) push(ctx context.Context, node directory.NodeEntry, row ledger.Attachment) (Stored, error) {
+	ref := AttachmentRef{row.Owner.Message, row.Index}
+	at, whole, err := d.e.Courier.AttachmentStatus(ctx, node, ref)
+	if err != nil {
+		return Stored{}, err
+	}
+	if whole {
+		at = row.SealedSize // an empty push fetches the receipt
+	}
+	f, err := d.e.openSpool(row.File, os.O_RDONLY)
+	if err != nil {
+		return Stored{}, err
+	}
+	defer f.Close()
+	if at > row.SealedSize {
+		return Stored{}, fault.New(fault.Invalid, "wrong-offset", "send attachment", "the peer claims more bytes than there are")
+	}
+	if _, err := f.Seek(int64(at), io.SeekStart); err != nil {
+		return Stored{}, spoolFault(err)
+	}
+	return d.e.Courier.PushAttachment(ctx, node, ref, at, f)
+}
+
+// Status is what an administrator sees of the exchange.
+type Status struct {
+	Peers  []PeerStatus
+	Events uint64
+	Root   message.Digest
+}
+
+// PeerStatus is one peer with messages of ours or heard of.
+type PeerStatus struct {
+	Node        authority.Node
+	LastContact time.Time
+	Queued      int
+	LastError   string
+}
+
+// Status reads queues and the evidence head.
+func (e *Exchange) Status(ctx context.Context) (Status, error) {
+	var s Status
+	nodes := e.Directory.Load().At(e.Clock()).Nodes()
+	err := e.Ledger.View(ctx, func(r ledger.Reader) error {
+		for _, n := range nodes {
+			rows, err := r.DeliveriesTo(n.Node, ledger.MaxPage)
+			if err != nil {
+				return err
+			}
+			if p := (PeerStatus{Node: n.Node, LastContact: e.deliveries.last(n.Node), Queued: len(rows)}); len(rows) > 0 || !p.LastContact.IsZero() {
+				if len(rows) > 0 {
+					p.LastError = rows[0].LastError
+				}
+				s.Peers = append(s.Peers, p)
+			}
+		}
+		var err error
+		s.Events, err = r.EventCount()
+		if err != nil {
+			return err
+		}
+		newest, err := r.NewestCheckpoint()
+		if err == nil {
+			s.Root = message.Digest(newest.Root)
+		} else if !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		return nil
+	})
+	return s, err
+}
+
+func (d *deliveries) last(n authority.Node) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.heard[n]
+}

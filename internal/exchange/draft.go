@@ -1,0 +1,330 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/canonical"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+// Item types of content. PROTOCOL 5.5.
+const (
+	itemRequest         = "request"
+	itemAsk             = "ask"
+	itemSubject         = "subject"
+	itemAttachment      = "attachment"
+	itemAcknowledgement = "acknowledgement"
+	itemAnswer          = "answer"
+	itemRefusal         = "refusal"
+	itemClosing         = "closing"
+)
+
+const maxDraft = 4 << 20
+
+// Create stores a draft. Nothing leaves the node; what is missing is told by Check. The conversation ID it returns
+// names the request for life, on both sides.
+func (e *Exchange) Create(ctx context.Context, a Actor, c Composition) (message.ID, error) {
+	if err := e.checkParties(c); err != nil {
+		return message.ID{}, err
+	}
+	kind, err := authority.ParseRequestKind(c.Request.GetKind())
+	if err != nil {
+		return message.ID{}, err
+	}
+	now := e.Clock()
+	id, err := message.NewID(now, e.Random)
+	if err != nil {
+		return message.ID{}, err
+	}
+	row := ledger.Case{
+		Conversation: id, Own: c.From, Peer: c.To, Side: message.Requesting, RequestKind: kind,
+		Category: c.Category, Urgency: c.Urgency, Status: c.Status, State: message.Draft, Title: c.Request.GetTitle(),
+		Author: a.Account, Created: now, Changed: now,
+	}
+	if err := e.Gate.Allow(ctx, a, "request:create", Resource{Own: c.From, Author: a.Account, State: message.Draft, Urgency: c.Urgency, Side: message.Requesting, FourEyes: e.FourEyes}); err != nil {
+		return message.ID{}, err
+	}
+	content := e.draftBytes(c)
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		ref, err := tx.NextReference(c.From, now.Year())
+		if err != nil {
+			return err
+		}
+		row.Reference = e.reference(c, now, ref)
+		if err := tx.PutDraft(ledger.Draft{Conversation: id, Content: content, Digest: message.DigestOf(content), Author: a.Account}); err != nil {
+			return err
+		}
+		if _, err := tx.PutCase(row); err != nil {
+			return err
+		}
+		return second(tx.Append(e.event("drafted", a.Account, message.Key{Sender: c.From, ID: id}, message.DigestOf(content), "")))
+	})
+	if err != nil {
+		return message.ID{}, err
+	}
+	e.tell()
+	return id, nil
+}
+
+// checkParties refuses what can never be sent, before anything is stored.
+func (e *Exchange) checkParties(c Composition) error {
+	const op = "create request"
+	if c.Request == nil {
+		return fault.New(fault.Invalid, "empty", op, "the request is empty")
+	}
+	view := e.Directory.Load().At(e.Clock())
+	own, err := e.served(view, c.From)
+	if err != nil {
+		return err
+	}
+	if !own {
+		return fault.New(fault.Denied, "not-served", op, "this node does not serve the requesting authority")
+	}
+	if c.From.State() == c.To.State() {
+		return fault.New(fault.Denied, "same-state", op, "a request goes to an authority of another state")
+	}
+	return view.CheckAuthority(c.To)
+}
+
+// reference is phone-readable: requesting state, requested state, year, number, and the node's incarnation once it is
+// not the first, so that a restored node never gives one twice (PROTOCOL 9.5).
+func (e *Exchange) reference(c Composition, now time.Time, n int) string {
+	ref := fmt.Sprintf("%s-%s-%d-%06d", c.From.State(), c.To.State(), now.Year(), n)
+	if e.Incarnation.Counter > 1 {
+		ref += fmt.Sprintf("-%d", e.Incarnation.Counter)
+	}
+	return ref
+}
+
+// draftBytes keeps a composition in the form it will be signed in.
+func (e *Exchange) draftBytes(c Composition) []byte {
+	ctx := &formatv1.Context{Sender: c.From.String(), Category: c.Category.String(), Urgency: string(c.Urgency), Status: string(c.Status)}
+	ctx.Recipients = []*formatv1.Recipient{{Authority: c.To.String()}}
+	if !c.Expires.IsZero() {
+		ctx.Expires = c.Expires.UnixMilli()
+	}
+	m := &formatv1.Content{Items: []*formatv1.Item{
+		{Type: "context", Body: canonical.Marshal(ctx)},
+		{Type: itemRequest, Body: canonical.Marshal(c.Request)},
+	}}
+	for _, q := range c.Asks {
+		m.Items = append(m.Items, &formatv1.Item{Type: itemAsk, Body: canonical.Marshal(q)})
+	}
+	for _, s := range c.Subjects {
+		m.Items = append(m.Items, &formatv1.Item{Type: itemSubject, Body: canonical.Marshal(s)})
+	}
+	return canonical.Marshal(m)
+}
+
+// readDraft is the inverse of draftBytes.
+func readDraft(b []byte) (Composition, error) {
+	var m formatv1.Content
+	if err := canonical.Unmarshal(b, &m, maxDraft); err != nil {
+		return Composition{}, err
+	}
+	var c Composition
+	for i, it := range m.GetItems() {
+		if i == 0 {
+			if err := readDraftContext(it.GetBody(), &c); err != nil {
+				return Composition{}, err
+			}
+			continue
+		}
+		if err := readItem(seal.Item{Type: it.GetType(), Body: it.GetBody()}, &c.Compose); err != nil {
+			return Composition{}, err
+		}
+	}
+	return c, nil
+}
+
+func readDraftContext(b []byte, c *Composition) error {
+	var m formatv1.Context
+	err := canonical.Unmarshal(b, &m, maxDraft)
+	if err != nil {
+		return err
+	}
+	if c.From, err = authority.ParseName(m.GetSender()); err != nil {
+		return err
+	}
+	if c.To, err = authority.ParseName(m.GetRecipients()[0].GetAuthority()); err != nil {
+		return err
+	}
+	if c.Category, err = authority.ParseCategory(m.GetCategory()); err != nil {
+		return err
+	}
+	if m.GetExpires() != 0 {
+		c.Expires = time.UnixMilli(m.GetExpires())
+	}
+	c.Urgency, c.Status = message.Urgency(m.GetUrgency()), message.OperationalStatus(m.GetStatus())
+	return nil
+}
+
+// readItem adds one content item to a composition; items of other types are left to others.
+func readItem(it seal.Item, c *message.Compose) error {
+	switch it.Type {
+	case itemRequest:
+		c.Request = new(formatv1.Request)
+		return it.Read(itemRequest, c.Request)
+	case itemAsk:
+		q := new(formatv1.Ask)
+		c.Asks = append(c.Asks, q)
+		return it.Read(itemAsk, q)
+	case itemSubject:
+		s := new(formatv1.Subject)
+		c.Subjects = append(c.Subjects, s)
+		return it.Read(itemSubject, s)
+	}
+	return nil
+}
+
+// loadDraft reads a draft that an actor may act on.
+func (e *Exchange) loadDraft(ctx context.Context, a Actor, action string, conversation message.ID) (ledger.Case, ledger.Draft, error) {
+	c, err := e.open(ctx, a, action, conversation)
+	if err != nil {
+		return ledger.Case{}, ledger.Draft{}, err
+	}
+	if c.State != message.Draft && c.State != message.PendingApproval {
+		return ledger.Case{}, ledger.Draft{}, fault.New(fault.Conflict, "wrong-state", "open draft", "the request has been sent and can no longer be changed")
+	}
+	var d ledger.Draft
+	err = e.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		d, err = r.Draft(conversation)
+		return err
+	})
+	return c, d, err
+}
+
+// Check lists what a draft lacks.
+func (e *Exchange) Check(ctx context.Context, a Actor, conversation message.ID) ([]message.Finding, error) {
+	_, d, err := e.loadDraft(ctx, a, "request:check", conversation)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readDraft(d.Content)
+	if err != nil {
+		return nil, err
+	}
+	return e.findings(c), nil
+}
+
+func (e *Exchange) findings(c Composition) []message.Finding {
+	out := message.CheckRequest(c.Compose, e.Lists)
+	out = append(out, message.CheckUrgency(c.Urgency, c.Request)...)
+	if !e.Lists.Has("crime-categories", c.Category.String()) || c.Category == c.Category.Group() {
+		out = append(out, message.Finding{Field: "category", Level: message.LevelError, Text: "choose a category of two parts from the list crime-categories"})
+	}
+	if to, ok := e.Directory.Load().At(e.Clock()).Authority(c.To); ok && !covers(to, c) {
+		out = append(out, message.Finding{Field: "to", Level: message.LevelWarning, Text: "this authority has not declared competence for the category"})
+	}
+	return out
+}
+
+// AddAttachment seals a file into the spool of a draft. On return the sealed file and its row are on stable storage.
+// Memory is constant whatever the size.
+func (e *Exchange) AddAttachment(ctx context.Context, a Actor, conversation message.ID, note *formatv1.AttachmentNote, src io.Reader) (AttachmentView, error) {
+	c, _, err := e.loadDraft(ctx, a, "attachment:add", conversation)
+	if err != nil {
+		return AttachmentView{}, err
+	}
+	file, err := e.createSpool()
+	if err != nil {
+		return AttachmentView{}, err
+	}
+	key, line, err := seal.SealAttachment(file, src, e.Random)
+	if err = closeSpool(file, err); err != nil {
+		return AttachmentView{}, err
+	}
+	// If the machine stops here, an unnamed file lies in the spool; start-up removes it.
+	row := ledger.Attachment{
+		Owner: ledger.OwnedByDraft(conversation), Conversation: conversation, Direction: ledger.Out,
+		SealedSize: line.SealedSize, Root: line.Root, Stored: line.SealedSize, State: ledger.AttachmentDraft, File: baseName(file),
+	}
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error { return e.putDraftAttachment(tx, a, c.Own, &row, note, key) })
+	if err != nil {
+		e.removeSpool(row.File)
+		return AttachmentView{}, err
+	}
+	e.tell()
+	return AttachmentView{Index: row.Index, Note: note, Size: key.Size, Digest: key.Digest, SealedSize: line.SealedSize, Stored: line.SealedSize, Complete: true}, nil
+}
+
+func (e *Exchange) putDraftAttachment(tx ledger.Tx, a Actor, own authority.Name, row *ledger.Attachment, note *formatv1.AttachmentNote, key seal.AttachmentKey) error {
+	c, err := tx.Case(row.Conversation, own)
+	if err != nil {
+		return err
+	}
+	if c.State != message.Draft {
+		return fault.New(fault.Conflict, "wrong-state", "attach file", "the request is no longer a draft")
+	}
+	if c.Attachments >= message.MaxAttachments {
+		return fault.New(fault.TooLarge, "too-large", "attach file", "a message has at most 64 attachments")
+	}
+	row.Index = uint32(c.Attachments)
+	note.Index = row.Index
+	row.Meta = canonical.Marshal(&formatv1.Content{
+		Items:       []*formatv1.Item{{Type: itemAttachment, Body: canonical.Marshal(note)}},
+		Attachments: []*formatv1.AttachmentKey{{Salt: key.Salt, Digest: key.Digest.Bytes(), Size: key.Size, Identity: key.Identity}},
+	})
+	c.Attachments++
+	c.Changed = e.Clock()
+	if err := tx.PutAttachment(*row); err != nil {
+		return err
+	}
+	if _, err := tx.PutCase(c); err != nil {
+		return err
+	}
+	return second(tx.Append(e.event("attached", a.Account, message.Key{Sender: own, ID: row.Conversation}, row.Root, "")))
+}
+
+// draftAttachment reads what putDraftAttachment wrote.
+func draftAttachment(row ledger.Attachment) (*formatv1.AttachmentNote, seal.AttachmentKey, error) {
+	var m formatv1.Content
+	note := new(formatv1.AttachmentNote)
+	if err := canonical.Unmarshal(row.Meta, &m, maxDraft); err != nil {
+		return nil, seal.AttachmentKey{}, err
+	}
+	if err := canonical.Unmarshal(m.GetItems()[0].GetBody(), note, maxDraft); err != nil {
+		return nil, seal.AttachmentKey{}, err
+	}
+	k := m.GetAttachments()[0]
+	digest, err := message.DigestFromBytes(k.GetDigest())
+	return note, seal.AttachmentKey{Salt: k.GetSalt(), Digest: digest, Size: k.GetSize(), Identity: k.GetIdentity()}, err
+}
+
+// Return sends a draft back to its author with a reason.
+func (e *Exchange) Return(ctx context.Context, a Actor, conversation message.ID, reason string) error {
+	seen, d, err := e.loadDraft(ctx, a, "request:return", conversation)
+	if err != nil {
+		return err
+	}
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		c, err := tx.Case(conversation, seen.Own)
+		if err != nil {
+			return err
+		}
+		if c.State != message.PendingApproval {
+			return fault.New(fault.Conflict, "wrong-state", "return request", "the request does not wait for approval")
+		}
+		c.State, c.Changed, d.Returned = message.Draft, e.Clock(), reason
+		if err := tx.PutDraft(d); err != nil {
+			return err
+		}
+		if _, err := tx.PutCase(c); err != nil {
+			return err
+		}
+		return second(tx.Append(e.event("returned", a.Account, message.Key{Sender: c.Own, ID: conversation}, d.Digest, reason)))
+	})
+	if err == nil {
+		e.tell()
+	}
+	return err
+}

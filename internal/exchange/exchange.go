@@ -1,0 +1,127 @@
+package exchange
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+)
+
+// Options are what an Exchange is built from; all but the last three are required.
+type Options struct {
+	Node authority.Node
+	// NodeKey is the fingerprint of the node's signing key, for receipts.
+	NodeKey     authority.Fingerprint
+	Incarnation message.Incarnation
+	Ledger      ledger.Ledger
+	Keys        Keys
+	Directory   Directory
+	Courier     Courier
+	Gate        Gate
+	Lists       message.Lists
+	// Spool is the directory of sealed attachments; it exists.
+	Spool string
+	// FourEyes: sending needs a second person (domain.md 12).
+	FourEyes bool
+	Clock    func() time.Time
+	Random   io.Reader
+	Log      *zap.Logger
+}
+
+// Exchange is the heart of one node. All methods may be called at once from many goroutines.
+type Exchange struct {
+	Options
+	deliveries *deliveries
+	uploads    locks
+	mu         sync.Mutex
+	changed    chan struct{} // guarded by mu; closed and replaced when a case changes
+}
+
+// New builds an exchange; Run makes it deliver.
+func New(o Options) *Exchange {
+	e := &Exchange{Options: o, changed: make(chan struct{})}
+	e.deliveries = newDeliveries(e)
+	return e
+}
+
+// Run delivers what is due until ctx ends, then waits for what is under way.
+func (e *Exchange) Run(ctx context.Context) error { return e.deliveries.run(ctx) }
+
+// Changed is closed at the next commit that changes a case; take it before reading, or a change may be missed.
+func (e *Exchange) Changed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.changed
+}
+
+// tell wakes the watchers. It is called after a commit, so a watcher that stops here reads the change when it is back.
+func (e *Exchange) tell() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// allow asks the gate about an item.
+func (e *Exchange) allow(ctx context.Context, a Actor, action string, c ledger.Case) error {
+	return e.Gate.Allow(ctx, a, action, Resource{
+		Own: c.Own, Author: c.Author, State: c.State, Urgency: c.Urgency, Side: c.Side, FourEyes: e.FourEyes,
+	})
+}
+
+// open reads the case of an actor's own authority. Another authority's case does not exist for them: NotFound.
+func (e *Exchange) open(ctx context.Context, a Actor, action string, conversation message.ID) (ledger.Case, error) {
+	var c ledger.Case
+	err := e.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		c, err = r.Case(conversation, a.Authority)
+		return err
+	})
+	if err != nil {
+		return ledger.Case{}, err
+	}
+	return c, e.allow(ctx, a, action, c)
+}
+
+// event is what every committed fact leaves in the evidence log.
+func (e *Exchange) event(kind, actor string, key message.Key, digest message.Digest, detail string) ledger.Event {
+	return ledger.Event{Time: e.Clock(), Kind: kind, Actor: actor, Message: key, Digest: digest, Detail: []byte(detail)}
+}
+
+// nodeActor is the actor of events that no person caused.
+const nodeActor = "node"
+
+// second drops a number that the caller has no use for.
+func second[T any](_ T, err error) error { return err }
+
+// locks is a set of names held by one goroutine each.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]bool // guarded by mu
+}
+
+// take reports whether the name was free and is now held.
+func (l *locks) take(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[name] {
+		return false
+	}
+	if l.held == nil {
+		l.held = map[string]bool{}
+	}
+	l.held[name] = true
+	return true
+}
+
+func (l *locks) release(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, name)
+}

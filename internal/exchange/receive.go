@@ -1,0 +1,304 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+// Receive takes one envelope from another node and returns the signed receipt, which is on stable storage together with
+// the message (P1, P3). A repeat returns the same receipt bytes (P2). Errors are unsigned and store nothing, save the
+// two headers of a conflict. PROTOCOL 8.3.
+func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []byte) ([]byte, error) {
+	view := e.Directory.Load().At(e.Clock())
+	parsed, err := seal.ParseEnvelope(envelope)
+	if err != nil {
+		return nil, err
+	}
+	env, err := parsed.Verify(e.signingKey(view))
+	if err != nil {
+		return nil, err
+	}
+	if err := e.admit(view, from, env.Header); err != nil {
+		return nil, err
+	}
+	if receipt, err := e.known(ctx, env); receipt != nil || err != nil {
+		return receipt, err
+	}
+	a, err := e.examine(ctx, view, env)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := e.commitArrival(ctx, env, a)
+	if err != nil {
+		return nil, err
+	}
+	// If the machine stops here, the sender asks again and known() answers with the same bytes.
+	e.tell()
+	return receipt, nil
+}
+
+// admit checks what the verified header claims against the current directory and the clock. Nothing is stored yet.
+func (e *Exchange) admit(view directory.View, from authority.Node, h message.Header) error {
+	const op = "receive message"
+	if h.Network != e.Directory.Load().NetworkID() {
+		return fault.New(fault.Invalid, "wrong-network", op, "the message belongs to another network")
+	}
+	if from.State() != h.Sender.State() {
+		return fault.New(fault.Denied, "wrong-node", op, "the sending node does not belong to the sender's state")
+	}
+	if err := view.CheckAuthority(h.Sender); err != nil {
+		return err
+	}
+	if h.Created.After(e.Clock().Add(message.MaxAhead)) {
+		return fault.New(fault.Retry, "future", op, "the message is dated more than 5 minutes in the future").
+			WithHint("one of the two clocks is wrong")
+	}
+	if len(e.addressees(view, h)) == 0 && h.Position > e.Directory.Load().Position() {
+		return fault.New(fault.Retry, "directory-behind", op, "the sender's directory is newer than the one here")
+	}
+	return nil
+}
+
+// known answers a repeat with the stored receipt, and keeps the proof when the same ID comes with other bytes.
+func (e *Exchange) known(ctx context.Context, env seal.Envelope) ([]byte, error) {
+	var r ledger.Receipt
+	err := e.Ledger.View(ctx, func(rd ledger.Reader) error {
+		var err error
+		r, err = rd.ReceiptFor(env.Header.Key())
+		return err
+	})
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Digest == env.Header.Digest {
+		return newest(r), nil
+	}
+	return nil, e.conflict(ctx, env, r.Digest)
+}
+
+func newest(r ledger.Receipt) []byte {
+	if len(r.Complete) > 0 {
+		return r.Complete
+	}
+	return r.Received
+}
+
+// conflict stores the second signed header as proof that the sender signed two messages with one ID.
+func (e *Exchange) conflict(ctx context.Context, env seal.Envelope, first message.Digest) error {
+	header, signatures := env.Proof()
+	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		err := tx.PutConflict(ledger.Conflict{Key: env.Header.Key(), Digest: env.Header.Digest, Header: header, Signatures: signatures, Time: e.Clock()})
+		if err != nil {
+			return err
+		}
+		return second(tx.Append(e.event("conflict", nodeActor, env.Header.Key(), env.Header.Digest, first.String())))
+	})
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Conflict, "same-id", "receive message", "another message with this ID was received before; both signed headers are kept")
+}
+
+// arrival is what examination found: accepted with content, or rejected with a code that the sender's own signature
+// makes final.
+type arrival struct {
+	served  []message.Recipient
+	code    string
+	content seal.Content
+}
+
+// examine opens the message and judges it. A returned error is passing or unsigned; a fault that the sender's verified
+// signature covers becomes a code. PROTOCOL 8.4.
+func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.Envelope) (arrival, error) {
+	a := arrival{served: e.addressees(view, env.Header)}
+	switch {
+	case len(a.served) == 0:
+		a.code = "wrong-addressee"
+		a.served = env.Header.Recipients[:1]
+		return a, nil
+	case !env.Header.Expires.After(e.Clock()):
+		a.code = "expired"
+		return a, nil
+	}
+	content, err := env.Open(ctx, e.Keys, a.served[0].Key)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		a.code = "unknown-sealing-key"
+	case fault.Is(err, fault.Invalid), fault.Is(err, fault.TooLarge):
+		a.code = fault.CodeOf(err)
+	case err != nil:
+		return arrival{}, err
+	default:
+		a.content = content
+		a.code = e.wellFormed(env.Header, content)
+	}
+	return a, nil
+}
+
+// wellFormed is the code of what is wrong with an opened message, or empty.
+func (e *Exchange) wellFormed(h message.Header, c seal.Content) string {
+	want := map[message.Kind]string{
+		message.KindRequest: itemRequest, message.KindAcknowledge: itemAcknowledgement, message.KindReply: itemAnswer,
+		message.KindRefuse: itemRefusal, message.KindClose: itemClosing,
+	}[h.Kind]
+	if len(c.Items) == 0 || c.Items[0].Type != want {
+		return "wrong-item"
+	}
+	if _, err := readSteps(c); err != nil {
+		return fault.CodeOf(err)
+	}
+	var asked message.Compose
+	for _, it := range c.Items {
+		if err := readItem(it, &asked); err != nil {
+			return fault.CodeOf(err)
+		}
+	}
+	if h.Kind == message.KindRequest {
+		if _, err := authority.ParseRequestKind(asked.Request.GetKind()); err != nil {
+			return fault.CodeOf(err)
+		}
+	}
+	return ""
+}
+
+// commitArrival is the one fact of a reception: message, receipt, case and events, or the rejection alone.
+func (e *Exchange) commitArrival(ctx context.Context, env seal.Envelope, a arrival) ([]byte, error) {
+	var receipt []byte
+	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		if r, err := tx.ReceiptFor(env.Header.Key()); err == nil {
+			receipt = newest(r) // another road was quicker
+			if r.Digest != env.Header.Digest {
+				return fault.New(fault.Conflict, "same-id", "receive message", "another message with this ID was received before")
+			}
+			return nil
+		}
+		code := a.code
+		if code == "" {
+			var err error
+			if code, err = e.place(tx, env, a); err != nil {
+				return err
+			}
+		}
+		var err error
+		receipt, err = e.putReceipt(ctx, tx, env, a.served, code)
+		return err
+	})
+	return receipt, err
+}
+
+// place stores an accepted message and moves or begins its case. A code is returned where the conversation forbids it.
+func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, error) {
+	h := env.Header
+	c, err := tx.Case(h.Conversation, a.served[0].Authority)
+	switch {
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return "", err
+	case h.Kind == message.KindRequest && err == nil:
+		return "conversation-exists", nil
+	case h.Kind == message.KindRequest:
+		c = e.newCase(h, a)
+	case err != nil:
+		return "unknown-conversation", nil
+	default:
+		var code string
+		if c, code = e.follow(c, h, a); code != "" {
+			return code, nil
+		}
+	}
+	if _, err := tx.PutMessage(recordOf(h, env.Bytes, ledger.In, e.Clock())); err != nil {
+		return "", err
+	}
+	if err := e.expectAttachments(tx, h); err != nil {
+		return "", err
+	}
+	return "", second(tx.PutCase(c))
+}
+
+func (e *Exchange) newCase(h message.Header, a arrival) ledger.Case {
+	asked := message.Compose{}
+	for _, it := range a.content.Items {
+		_ = readItem(it, &asked) // wellFormed has read the same items without error
+	}
+	kind, _ := authority.ParseRequestKind(asked.Request.GetKind()) // as above
+	now := e.Clock()
+	return ledger.Case{
+		Conversation: h.Conversation, Own: a.served[0].Authority, Peer: h.Sender, Side: message.Requested,
+		Reference: asked.Request.GetReference(), RequestKind: kind, Category: h.Category, Urgency: h.Urgency,
+		Status: h.Status, State: message.Delivered, Title: asked.Request.GetTitle(), Created: h.Created, Changed: now,
+		Due: now.Add(h.Urgency.AnswerWithin()), Attachments: len(h.Attachments),
+	}
+}
+
+// follow moves a case by a message of the other side. A late acknowledgement is kept without moving anything: it was
+// overtaken by the answer it announced.
+func (e *Exchange) follow(c ledger.Case, h message.Header, a arrival) (ledger.Case, string) {
+	if c.Peer != h.Sender || c.Own != a.served[0].Authority {
+		return c, "unknown-conversation"
+	}
+	other := message.Requested
+	if c.Side == message.Requested {
+		other = message.Requesting
+	}
+	next, err := message.Next(c.State, h.Kind, other)
+	late := h.Kind == message.KindAcknowledge && other == message.Requested && (c.State == message.Answered || c.State == message.Refused || c.State == message.Closed)
+	switch {
+	case err == nil:
+		c.State = next
+	case !late:
+		return c, "wrong-state"
+	}
+	if steps, err := readSteps(a.content); err == nil && steps.Acknowledgement != nil {
+		c.LocalReference = steps.Acknowledgement.GetLocalReference()
+	}
+	c.Changed = e.Clock()
+	c.Attachments += len(h.Attachments)
+	return c, ""
+}
+
+// putReceipt fixes the receipt bytes inside the commit of the fact. P2, P3; PROTOCOL 8.1.
+func (e *Exchange) putReceipt(ctx context.Context, tx ledger.Tx, env seal.Envelope, served []message.Recipient, code string) ([]byte, error) {
+	stage := message.Complete
+	switch {
+	case code != "":
+		stage = message.Rejected
+	case len(env.Header.Attachments) > 0:
+		stage = message.Received
+	}
+	signed, err := e.signReceipt(ctx, tx, env.Header, served, stage, code)
+	if err != nil {
+		return nil, err
+	}
+	r := ledger.Receipt{Key: env.Header.Key(), Digest: env.Header.Digest, Received: signed}
+	if err := tx.PutReceipt(r); err != nil {
+		return nil, err
+	}
+	kind := "received"
+	if code != "" {
+		kind = "rejected"
+	}
+	return signed, second(tx.Append(e.event(kind, nodeActor, r.Key, message.DigestOf(signed), code)))
+}
+
+func (e *Exchange) signReceipt(ctx context.Context, tx ledger.Tx, h message.Header, served []message.Recipient, stage message.Stage, code string) ([]byte, error) {
+	checkpoint, err := tx.Checkpoint()
+	if err != nil {
+		return nil, err
+	}
+	r := message.Receipt{
+		Network: h.Network, Node: e.Node, Incarnation: e.Incarnation, Message: h.Key(), Digest: h.Digest,
+		Time: e.Clock(), Checkpoint: checkpoint,
+	}
+	for _, s := range served {
+		r.Stages = append(r.Stages, message.StageOf{Authority: s.Authority, Stage: stage, Code: code})
+	}
+	return seal.SignReceipt(ctx, e.Keys, e.NodeKey, r)
+}

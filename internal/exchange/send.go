@@ -1,0 +1,324 @@
+package exchange
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+// Send submits a draft: to approval where two persons are wanted, else to the outbox. When it returns a message ID, the
+// sealed message is on stable storage and will be delivered or reported undeliverable (P1).
+func (e *Exchange) Send(ctx context.Context, a Actor, conversation message.ID) (Sent, error) {
+	c, d, err := e.loadDraft(ctx, a, "request:send", conversation)
+	if err != nil {
+		return Sent{}, err
+	}
+	comp, err := readDraft(d.Content)
+	if err != nil {
+		return Sent{}, err
+	}
+	if fs := e.findings(comp); !message.Sendable(fs) {
+		return Sent{}, unsendable(fs)
+	}
+	if e.FourEyes {
+		return e.askApproval(ctx, a, c)
+	}
+	return e.release(ctx, a, c, d, message.Single)
+}
+
+func unsendable(fs []message.Finding) error {
+	say := "the request is incomplete: "
+	first := true
+	for _, f := range fs {
+		if f.Level != message.LevelError {
+			continue
+		}
+		if !first {
+			say += "; "
+		}
+		say, first = say+f.Field+": "+f.Text, false
+	}
+	return fault.New(fault.Invalid, "incomplete", "send request", say).WithHint("`enlace request check` lists everything that is missing")
+}
+
+func (e *Exchange) askApproval(ctx context.Context, a Actor, c ledger.Case) (Sent, error) {
+	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		now, err := tx.Case(c.Conversation, c.Own)
+		if err != nil {
+			return err
+		}
+		if now.State != message.Draft {
+			return fault.New(fault.Conflict, "wrong-state", "send request", "the request is no longer a draft")
+		}
+		now.State, now.Changed = message.PendingApproval, e.Clock()
+		if _, err := tx.PutCase(now); err != nil {
+			return err
+		}
+		return second(tx.Append(e.event("approval-asked", a.Account, message.Key{Sender: c.Own, ID: c.Conversation}, message.Digest{}, "")))
+	})
+	if err != nil {
+		return Sent{}, err
+	}
+	e.tell()
+	return Sent{State: message.PendingApproval}, nil
+}
+
+// Approve releases a draft that waits. The digest is what the approver was shown; an edit since then voids it.
+func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID, digest message.Digest) (Sent, error) {
+	c, d, err := e.loadDraft(ctx, a, "request:approve", conversation)
+	if err != nil {
+		return Sent{}, err
+	}
+	if c.State != message.PendingApproval {
+		return Sent{}, fault.New(fault.Conflict, "wrong-state", "approve request", "the request does not wait for approval")
+	}
+	if digest != (message.Digest{}) && digest != d.Digest {
+		return Sent{}, fault.New(fault.Conflict, "edited", "approve request", "the request was changed after it was shown to you").
+			WithHint("read it again, then approve")
+	}
+	c.Approver = a.Account
+	return e.release(ctx, a, c, d, message.TwoPerson)
+}
+
+// release makes the envelope of a draft and commits it to the outbox.
+func (e *Exchange) release(ctx context.Context, a Actor, c ledger.Case, d ledger.Draft, approval message.Approval) (Sent, error) {
+	comp, err := readDraft(d.Content)
+	if err != nil {
+		return Sent{}, err
+	}
+	rows, err := e.attachmentsOf(ctx, ledger.OwnedByDraft(c.Conversation))
+	if err != nil {
+		return Sent{}, err
+	}
+	comp.Request.Reference = c.Reference
+	out := outgoing{from: c.Own, to: c.Peer, kind: message.KindRequest, conversation: c.Conversation, approval: approval,
+		category: comp.Category, urgency: comp.Urgency, status: comp.Status, expires: comp.Expires}
+	if out.items, err = e.requestItems(comp); err != nil {
+		return Sent{}, err
+	}
+	if err := e.attach(&out, rows); err != nil {
+		return Sent{}, err
+	}
+	env, node, freshness, err := e.compose(ctx, out)
+	if err != nil {
+		return Sent{}, err
+	}
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		return e.commitRequest(tx, a, c, env, node, rows)
+	})
+	if err != nil {
+		return Sent{}, err
+	}
+	// If the machine stops here, the outbox has the message and start-up delivers it.
+	e.tell()
+	e.deliveries.fresh(env, node)
+	return Sent{State: message.Queued, Message: env.Header.ID, Freshness: freshness}, nil
+}
+
+// commitRequest is the one fact of a submission. The case is read again: a second approver may have been quicker.
+func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen ledger.Case, env seal.Envelope, node directory.NodeEntry, rows []ledger.Attachment) error {
+	c, err := tx.Case(seen.Conversation, seen.Own)
+	if err != nil {
+		return err
+	}
+	to, err := message.Next(c.State, message.KindRequest, message.Requesting)
+	if err != nil {
+		return err
+	}
+	if c.Attachments != len(rows) {
+		return fault.New(fault.Conflict, "edited", "send request", "an attachment was added meanwhile").WithHint("read it again, then send")
+	}
+	c.State, c.Changed, c.Approver = to, e.Clock(), seen.Approver
+	c.Due = e.Clock().Add(c.Urgency.AnswerWithin())
+	if err := tx.DeleteAttachments(ledger.OwnedByDraft(c.Conversation)); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		row.Owner, row.State, row.Meta = ledger.OwnedBy(env.Header.Key()), ledger.AttachmentSpooled, nil
+		if err := tx.PutAttachment(row); err != nil {
+			return err
+		}
+	}
+	if err := tx.DeleteDraft(c.Conversation); err != nil {
+		return err
+	}
+	if _, err := tx.PutCase(c); err != nil {
+		return err
+	}
+	return e.commitOutgoing(tx, a, env, node)
+}
+
+// commitOutgoing records a message of ours, its delivery and the event, in the caller's transaction.
+func (e *Exchange) commitOutgoing(tx ledger.Tx, a Actor, env seal.Envelope, node directory.NodeEntry) error {
+	h := env.Header
+	if _, err := tx.PutMessage(recordOf(h, env.Bytes, ledger.Out, e.Clock())); err != nil {
+		return err
+	}
+	// The delivery starts at once from memory; Next is when the ledger reminds of it if that did not happen.
+	err := tx.PutDelivery(ledger.Delivery{
+		Key: h.Key(), Node: node.Node, State: ledger.Queued, Next: e.Clock().Add(scanEvery), Lane: laneOf(h.Urgency), Expires: h.Expires,
+	})
+	if err != nil {
+		return err
+	}
+	return second(tx.Append(e.event("submitted", a.Account, h.Key(), h.Digest, string(h.Kind))))
+}
+
+func recordOf(h message.Header, envelope []byte, d ledger.Direction, now time.Time) ledger.Message {
+	return ledger.Message{
+		Key: h.Key(), Direction: d, Digest: h.Digest, Conversation: h.Conversation, InReplyTo: h.InReplyTo, Kind: h.Kind,
+		Created: h.Created, Expires: h.Expires, Recorded: now, Attachments: len(h.Attachments), Envelope: envelope,
+	}
+}
+
+// outgoing is what every message of ours is made of.
+type outgoing struct {
+	from, to     authority.Name
+	kind         message.Kind
+	conversation message.ID
+	inReplyTo    message.ID
+	category     authority.Category
+	urgency      message.Urgency
+	status       message.OperationalStatus
+	approval     message.Approval
+	expires      time.Time
+	items        []seal.Item
+	keys         []seal.AttachmentKey
+	manifest     []message.Attachment
+}
+
+// compose looks the parties up in the current directory, seals and signs. Authorised at send time against the current
+// snapshot, never against a copied list (P7).
+func (e *Exchange) compose(ctx context.Context, o outgoing) (seal.Envelope, directory.NodeEntry, string, error) {
+	fail := func(err error) (seal.Envelope, directory.NodeEntry, string, error) {
+		return seal.Envelope{}, directory.NodeEntry{}, "", err
+	}
+	now := e.Clock()
+	freshness, since := e.Directory.Freshness(now)
+	if freshness == "stale" {
+		return fail(fault.New(fault.Retry, "directory-stale", "send message",
+			"the directory was last confirmed "+since.UTC().Format(time.RFC3339)+", too long ago to address anyone by it").WithHint("`enlace doctor` says what keeps the hub away"))
+	}
+	snapshot := e.Directory.Load()
+	party, err := e.parties(snapshot.At(now), o)
+	if err != nil {
+		return fail(err)
+	}
+	id, err := message.NewID(now, e.Random)
+	if err != nil {
+		return fail(err)
+	}
+	expires := o.expires
+	if expires.IsZero() {
+		expires = now.Add(o.urgency.ExpiresWithin())
+	}
+	draft := seal.Draft{
+		Context: message.Context{
+			Network: snapshot.NetworkID(), ID: id, Conversation: o.conversation, InReplyTo: o.inReplyTo, Kind: o.kind, Sender: o.from,
+			Recipients: party.recipients, Category: o.category, Urgency: o.urgency, Status: o.status,
+			Created: now, Expires: expires, Position: snapshot.Position(), Approval: o.approval, Attachments: o.manifest,
+			Required: []message.RequiredSignature{{Algorithm: authority.Ed25519, Key: party.signing}},
+		},
+		Content: seal.Content{Items: o.items, Attachments: o.keys},
+		Keys:    party.sealing,
+	}
+	env, err := seal.New(ctx, draft, e.Keys, e.Random)
+	return env, party.node, freshness, err
+}
+
+// party is what the directory says of the two ends.
+type party struct {
+	node       directory.NodeEntry
+	signing    authority.Fingerprint
+	recipients []message.Recipient
+	sealing    []authority.PublicKey
+}
+
+func (e *Exchange) parties(view directory.View, o outgoing) (party, error) {
+	var p party
+	for i, name := range []authority.Name{o.to, o.from} {
+		if err := view.CheckAuthority(name); err != nil {
+			return party{}, err
+		}
+		key, ok := view.SealingKey(name)
+		if !ok {
+			return party{}, fault.New(fault.Retry, "no-sealing-key", "send message", "the directory has no valid sealing key for "+name.String())
+		}
+		p.recipients = append(p.recipients, message.Recipient{Authority: name, Key: key.Fingerprint(), Stanza: uint32(i)})
+		p.sealing = append(p.sealing, key)
+	}
+	node, ok := view.NodeOf(o.to)
+	if !ok {
+		return party{}, fault.New(fault.Retry, "no-node", "send message", "the directory names no node for "+o.to.String())
+	}
+	signing, ok := view.Newest(directory.OfAuthority(o.from), directory.PurposeSign)
+	if !ok {
+		return party{}, fault.New(fault.Retry, "no-signing-key", "send message", "the directory has no valid signing key for "+o.from.String())
+	}
+	p.node, p.signing = node, signing.Fingerprint
+	return p, nil
+}
+
+func (e *Exchange) requestItems(c Composition) ([]seal.Item, error) {
+	parts := []part{{itemRequest, c.Request}}
+	for _, q := range c.Asks {
+		parts = append(parts, part{itemAsk, q})
+	}
+	for _, s := range c.Subjects {
+		parts = append(parts, part{itemSubject, s})
+	}
+	return e.itemsOf(parts)
+}
+
+// part is a content message on its way to become an item.
+type part struct {
+	kind string
+	body proto.Message
+}
+
+func (e *Exchange) itemsOf(parts []part) ([]seal.Item, error) {
+	items := make([]seal.Item, 0, len(parts))
+	for _, p := range parts {
+		it, err := seal.NewItem(p.kind, p.body, e.Random)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// attach adds the draft's sealed files to a message: notes as items, keys in the body, sizes and roots in the header.
+func (e *Exchange) attach(o *outgoing, rows []ledger.Attachment) error {
+	for _, row := range rows {
+		note, key, err := draftAttachment(row)
+		if err != nil {
+			return err
+		}
+		items, err := e.itemsOf([]part{{itemAttachment, note}})
+		if err != nil {
+			return err
+		}
+		o.items = append(o.items, items...)
+		o.keys = append(o.keys, key)
+		o.manifest = append(o.manifest, message.Attachment{SealedSize: row.SealedSize, Root: row.Root})
+	}
+	return nil
+}
+
+func laneOf(u message.Urgency) authority.Lane {
+	name := map[message.Urgency]string{message.Immediate: "immediate", message.Urgent: "urgent"}[u]
+	if name == "" {
+		name = "routine"
+	}
+	lane, _ := authority.ParseLane(name) // a constant of ours
+	return lane
+}

@@ -1,0 +1,88 @@
+package exchange
+
+import (
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/enlace-network/enlace/internal/fault"
+)
+
+// spoolName makes the name of a spool file: random, so that nothing from outside ever becomes a path.
+func (e *Exchange) spoolName() (string, error) {
+	b := make([]byte, 16)
+	if _, err := io.ReadFull(e.Random, b); err != nil {
+		return "", fault.Wrap(err, fault.Internal, "", "name spool file", "no randomness")
+	}
+	return hex.EncodeToString(b) + ".age", nil
+}
+
+func (e *Exchange) createSpool() (*os.File, error) {
+	name, err := e.spoolName()
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(e.Spool, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	return f, spoolFault(err)
+}
+
+// closeSpool makes the file and its name durable, or removes it when the writing failed.
+func closeSpool(f *os.File, failed error) error {
+	err := failed
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(f.Name()))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // nothing names it
+		if fault.Is(err, fault.TooLarge) {
+			return err
+		}
+		return spoolFault(err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// openSpool opens a spool file by the name in the ledger.
+func (e *Exchange) openSpool(name string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(e.Spool, filepath.Base(name)), flag, 0o600)
+	return f, spoolFault(err)
+}
+
+func (e *Exchange) removeSpool(name string) {
+	_ = os.Remove(filepath.Join(e.Spool, filepath.Base(name))) // an orphan is removed at the next start
+}
+
+func baseName(f *os.File) string { return filepath.Base(f.Name()) }
+
+// spoolFault tells a full disk, which passes, from the rest.
+func spoolFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.Wrap(err, fault.Retry, "disk-full", "store attachment", "the disk is full").WithHint("free space on the disk of the attachments")
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return fault.Wrap(err, fault.Internal, "", "store attachment", "the attachment could not be stored")
+}
