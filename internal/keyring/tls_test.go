@@ -213,7 +213,7 @@ func TestRefusedConnections(t *testing.T) {
 	anonymous.GetClientCertificate = nil
 	classic := jm.source.ClientTLS(accept)
 	classic.CurvePreferences = []tls.CurveID{tls.CurveP256}
-	// Signed by Brazil's CA, which is not Jamaica's, whatever it says.
+	// A CA that calls itself Jamaica's and is not in the bundle.
 	forged := must1[*key](t)(newIssuer("jm", c.now()))
 	impostor := &Ring{}
 	impostor.content.Store(newContent([]*key{forged}))
