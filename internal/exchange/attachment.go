@@ -47,7 +47,7 @@ func (e *Exchange) expectAttachments(tx ledger.Tx, h message.Header) error {
 }
 
 // attachment finds one attachment that a node may ask about or send: it belongs to a message of its state.
-func (e *Exchange) attachment(ctx context.Context, from authority.Node, a AttachmentRef) (ledger.Attachment, error) {
+func (e *Exchange) attachment(ctx context.Context, from authority.Node, a message.AttachmentRef) (ledger.Attachment, error) {
 	missing := fault.New(fault.NotFound, "unknown-attachment", "receive attachment", "no message that was received here has this attachment")
 	if from.State() != a.Message.Sender.State() {
 		return ledger.Attachment{}, missing
@@ -65,15 +65,15 @@ func (e *Exchange) attachment(ctx context.Context, from authority.Node, a Attach
 }
 
 // AttachmentStatus says how much of an attachment is stored, in whole chunks. PROTOCOL 10.4.
-func (e *Exchange) AttachmentStatus(ctx context.Context, from authority.Node, a AttachmentRef) (Stored, error) {
+func (e *Exchange) AttachmentStatus(ctx context.Context, from authority.Node, a message.AttachmentRef) (message.Stored, error) {
 	row, err := e.attachment(ctx, from, a)
 	if err != nil {
-		return Stored{}, err
+		return message.Stored{}, err
 	}
 	if row.State == ledger.AttachmentComplete {
 		return e.completed(ctx, row)
 	}
-	return Stored{Bytes: e.spooled(row)}, nil
+	return message.Stored{Bytes: e.spooled(row)}, nil
 }
 
 // spooled is the length of the file in whole chunks. After a kill it is ahead of the ledger's count, and the root over
@@ -91,8 +91,8 @@ func (e *Exchange) spooled(row ledger.Attachment) uint64 {
 }
 
 // completed is the answer for a whole attachment, with the receipt when the message is whole.
-func (e *Exchange) completed(ctx context.Context, row ledger.Attachment) (Stored, error) {
-	out := Stored{Bytes: row.SealedSize, Complete: true}
+func (e *Exchange) completed(ctx context.Context, row ledger.Attachment) (message.Stored, error) {
+	out := message.Stored{Bytes: row.SealedSize, Complete: true}
 	err := e.Ledger.View(ctx, func(r ledger.Reader) error {
 		rec, err := r.ReceiptFor(row.Owner.Message)
 		out.Receipt = rec.Complete
@@ -104,28 +104,28 @@ func (e *Exchange) completed(ctx context.Context, row ledger.Attachment) (Stored
 // ReceiveAttachment stores sealed bytes from an offset on, which must be what AttachmentStatus said or less, in whole
 // chunks. When it reports Complete, the file is synced, its root matches the signed manifest and the row is committed.
 // P3; PROTOCOL 6.3, 10.4.
-func (e *Exchange) ReceiveAttachment(ctx context.Context, from authority.Node, a AttachmentRef, offset uint64, src io.Reader) (Stored, error) {
+func (e *Exchange) ReceiveAttachment(ctx context.Context, from authority.Node, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error) {
 	row, err := e.attachment(ctx, from, a)
 	if err != nil {
-		return Stored{}, err
+		return message.Stored{}, err
 	}
 	if row.State == ledger.AttachmentComplete {
 		return e.completed(ctx, row)
 	}
 	name := fmt.Sprint(a.Message.Sender, a.Message.ID, a.Index)
 	if !e.uploads.take(name) {
-		return Stored{}, fault.New(fault.Retry, "busy", "receive attachment", "this attachment is already being received")
+		return message.Stored{}, fault.New(fault.Retry, "busy", "receive attachment", "this attachment is already being received")
 	}
 	defer e.uploads.release(name)
 	if offset > e.spooled(row) || offset%message.HashChunk != 0 {
-		return Stored{}, fault.New(fault.Conflict, "wrong-offset", "receive attachment", "the bytes before this offset are not stored here")
+		return message.Stored{}, fault.New(fault.Conflict, "wrong-offset", "receive attachment", "the bytes before this offset are not stored here")
 	}
 	whole, err := e.write(row, offset, src)
 	if err != nil {
-		return Stored{}, err
+		return message.Stored{}, err
 	}
 	if !whole {
-		return Stored{Bytes: e.spooled(row)}, nil
+		return message.Stored{Bytes: e.spooled(row)}, nil
 	}
 	return e.finishAttachment(ctx, row)
 }
@@ -189,8 +189,8 @@ func (s *syncing) Write(p []byte) (int, error) {
 }
 
 // finishAttachment commits a whole attachment, and with the last one the COMPLETE receipt of the message.
-func (e *Exchange) finishAttachment(ctx context.Context, row ledger.Attachment) (Stored, error) {
-	out := Stored{Bytes: row.SealedSize, Complete: true}
+func (e *Exchange) finishAttachment(ctx context.Context, row ledger.Attachment) (message.Stored, error) {
+	out := message.Stored{Bytes: row.SealedSize, Complete: true}
 	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
 		row.State, row.Stored = ledger.AttachmentComplete, row.SealedSize
 		if err := tx.PutAttachment(row); err != nil {
@@ -204,7 +204,7 @@ func (e *Exchange) finishAttachment(ctx context.Context, row ledger.Attachment) 
 		return err
 	})
 	if err != nil {
-		return Stored{}, err
+		return message.Stored{}, err
 	}
 	e.tell()
 	return out, nil

@@ -384,7 +384,7 @@ func (d *deliveries) pushAll(ctx context.Context, node directory.NodeEntry, env 
 	if err != nil {
 		return nil, err
 	}
-	var last Stored
+	var last message.Stored
 	for _, row := range rows {
 		if last, err = d.push(ctx, node, row); err != nil {
 			return nil, err
@@ -399,25 +399,23 @@ func (d *deliveries) pushAll(ctx context.Context, node directory.NodeEntry, env 
 	return last.Receipt, nil
 }
 
-func (d *deliveries) push(ctx context.Context, node directory.NodeEntry, row ledger.Attachment) (Stored, error) {
-	ref := AttachmentRef{row.Owner.Message, row.Index}
-	at, whole, err := d.e.Courier.AttachmentStatus(ctx, node, ref)
-	if err != nil {
-		return Stored{}, err
+func (d *deliveries) push(ctx context.Context, node directory.NodeEntry, row ledger.Attachment) (message.Stored, error) {
+	ref := message.AttachmentRef{Message: row.Owner.Message, Index: row.Index}
+	there, err := d.e.Courier.AttachmentStatus(ctx, node, ref)
+	if err != nil || there.Complete {
+		return there, err
 	}
-	if whole {
-		at = row.SealedSize // an empty push fetches the receipt
-	}
+	at := there.Bytes
 	f, err := d.e.openSpool(row.File, os.O_RDONLY)
 	if err != nil {
-		return Stored{}, err
+		return message.Stored{}, err
 	}
 	defer f.Close()
 	if at > row.SealedSize {
-		return Stored{}, fault.New(fault.Invalid, "wrong-offset", "send attachment", "the peer claims more bytes than there are")
+		return message.Stored{}, fault.New(fault.Invalid, "wrong-offset", "send attachment", "the peer claims more bytes than there are")
 	}
 	if _, err := f.Seek(int64(at), io.SeekStart); err != nil {
-		return Stored{}, spoolFault(err)
+		return message.Stored{}, spoolFault(err)
 	}
 	return d.e.Courier.PushAttachment(ctx, node, ref, at, f)
 }

@@ -29,25 +29,11 @@ type Directory interface {
 type Courier interface {
 	// Deliver hands over an envelope and returns the peer's signed receipt, unverified.
 	Deliver(ctx context.Context, to directory.NodeEntry, envelope []byte) ([]byte, error)
-	// AttachmentStatus returns how many bytes the peer has safely stored, and whether the attachment is whole.
-	AttachmentStatus(ctx context.Context, to directory.NodeEntry, a AttachmentRef) (uint64, bool, error)
+	// AttachmentStatus returns what the peer has safely stored.
+	AttachmentStatus(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef) (message.Stored, error)
 	// PushAttachment sends the sealed bytes from an offset on, and returns what the peer has stored and, when all
 	// attachments of the message are whole, its signed receipt, unverified.
-	PushAttachment(ctx context.Context, to directory.NodeEntry, a AttachmentRef, offset uint64, src io.Reader) (Stored, error)
-}
-
-// AttachmentRef names one attachment of one message.
-type AttachmentRef struct {
-	Message message.Key
-	Index   uint32
-}
-
-// Stored is the receiver's word on an attachment.
-type Stored struct {
-	Bytes    uint64
-	Complete bool
-	// Receipt is Signed(Receipt) with stage COMPLETE once every attachment of the message is whole; else empty.
-	Receipt []byte
+	PushAttachment(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error)
 }
 
 // Gate decides whether an actor may do something to an item. Kind Denied with the reason in words where not.

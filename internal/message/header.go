@@ -2,6 +2,7 @@ package message
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -22,6 +23,9 @@ func DigestOf(b []byte) Digest { return sha256.Sum256(b) }
 
 // Bytes is a copy.
 func (d Digest) Bytes() []byte { return append([]byte(nil), d[:]...) }
+
+// String is 64 lower-case hexadecimal digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
 // DigestFromBytes reads 32 bytes.
 func DigestFromBytes(b []byte) (Digest, error) {

@@ -263,9 +263,11 @@ func (x *AttachmentStatusRequest) GetIndex() uint32 {
 }
 
 type AttachmentStatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stored        uint64                 `protobuf:"varint,1,opt,name=stored,proto3" json:"stored,omitempty"`
-	Complete      bool                   `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Stored   uint64                 `protobuf:"varint,1,opt,name=stored,proto3" json:"stored,omitempty"`
+	Complete bool                   `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	// Signed(Receipt) with stage COMPLETE once all attachments of the message are whole; else empty.
+	Receipt       []byte `protobuf:"bytes,3,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,6 +314,13 @@ func (x *AttachmentStatusResponse) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+func (x *AttachmentStatusResponse) GetReceipt() []byte {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
 }
 
 type PushAttachmentRequest struct {
@@ -455,10 +464,11 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x02 \x01(\fR\tmessageId\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\rR\x05index\"N\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\"h\n" +
 	"\x18AttachmentStatusResponse\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\x04R\x06stored\x12\x1a\n" +
-	"\bcomplete\x18\x02 \x01(\bR\bcomplete\"\x8c\x01\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x18\n" +
+	"\areceipt\x18\x03 \x01(\fR\areceipt\"\x8c\x01\n" +
 	"\x15PushAttachmentRequest\x12G\n" +
 	"\n" +
 	"attachment\x18\x01 \x01(\v2'.enlace.peer.v1.AttachmentStatusRequestR\n" +

@@ -1,0 +1,240 @@
+package peer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/message"
+	peerv1 "github.com/enlace-network/enlace/internal/pb/enlace/peer/v1"
+	"github.com/enlace-network/enlace/internal/wire"
+)
+
+// greetEvery is how often an open connection is greeted again.
+const greetEvery = time.Hour
+
+// Greeting makes our hello for a peer and checks the peer's.
+type Greeting interface {
+	Hello(ctx context.Context, to authority.Node) ([]byte, error)
+	Greeted(ctx context.Context, from authority.Node, hello []byte) error
+}
+
+// Courier carries messages to other nodes. Close it after the exchange has stopped.
+type Courier struct {
+	current  *directory.Current
+	tls      func(authority.Node) *tls.Config
+	clock    func() time.Time
+	mu       sync.Mutex
+	greeting Greeting           // guarded by mu; set once the exchange exists
+	links    map[linkName]*link // guarded by mu
+}
+
+// Greet sets who makes hellos; before that, none are exchanged.
+func (c *Courier) Greet(g Greeting) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greeting = g
+}
+
+// NewCourier makes a courier; tlsFor gives the client configuration that accepts one node alone.
+func NewCourier(current *directory.Current, clock func() time.Time, tlsFor func(authority.Node) *tls.Config) *Courier {
+	return &Courier{current: current, tls: tlsFor, clock: clock, links: map[linkName]*link{}}
+}
+
+type linkName struct {
+	node authority.Node
+	bulk bool
+}
+
+// link is one connection to a peer.
+type link struct {
+	addr    string
+	conn    *grpc.ClientConn
+	client  peerv1.PeerServiceClient
+	mu      sync.Mutex
+	greeted time.Time // guarded by mu
+}
+
+// Close ends all connections.
+func (c *Courier) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, l := range c.links {
+		_ = l.conn.Close()
+		delete(c.links, name)
+	}
+}
+
+// link finds or makes the connection to a node. A node that moved gets a new one.
+func (c *Courier) link(to directory.NodeEntry, bulk bool) (*link, error) {
+	if len(to.Endpoints) == 0 {
+		return nil, fault.New(fault.Retry, "outbound-only", "reach node", "the node declares no address: it has to dial us")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := linkName{to.Node, bulk}
+	l := c.links[name]
+	if l != nil && declared(to, l.addr) {
+		return l, nil
+	}
+	if l != nil {
+		_ = l.conn.Close()
+	}
+	return c.dial(to, name, to.Endpoints[0])
+}
+
+func declared(to directory.NodeEntry, addr string) bool {
+	for _, e := range to.Endpoints {
+		if e == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// dial must be called with mu held.
+func (c *Courier) dial(to directory.NodeEntry, name linkName, addr string) (*link, error) {
+	conn, err := wire.Dial(addr, wire.ClientOptions{TLS: c.tls(to.Node), Changed: c.current.Changed})
+	if err != nil {
+		return nil, err
+	}
+	l := &link{addr: addr, conn: conn, client: peerv1.NewPeerServiceClient(conn)}
+	c.links[name] = l
+	return l, nil
+}
+
+// failed turns to the node's next address when this one does not answer.
+func (c *Courier) failed(to directory.NodeEntry, bulk bool, l *link, err error) {
+	if !fault.Is(err, fault.Retry) || len(to.Endpoints) < 2 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := linkName{to.Node, bulk}
+	if c.links[name] != l {
+		return
+	}
+	_ = l.conn.Close()
+	delete(c.links, name)
+	for i, e := range to.Endpoints {
+		if e == l.addr {
+			_, _ = c.dial(to, name, to.Endpoints[(i+1)%len(to.Endpoints)]) // a bad address shows at the next call
+			return
+		}
+	}
+}
+
+// greet exchanges hellos when it has not been done on this connection lately. PROTOCOL 10.2.
+func (c *Courier) greet(ctx context.Context, to authority.Node, l *link) error {
+	c.mu.Lock()
+	g := c.greeting
+	c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if g == nil || c.clock().Sub(l.greeted) < greetEvery {
+		return nil
+	}
+	hello, err := g.Hello(ctx, to)
+	if err != nil {
+		return err
+	}
+	out, err := l.client.Handshake(ctx, &peerv1.HandshakeRequest{Hello: hello})
+	if err != nil {
+		return err
+	}
+	if err := g.Greeted(ctx, to, out.GetHello()); err != nil {
+		return err
+	}
+	l.greeted = c.clock()
+	return nil
+}
+
+// on runs one call over the right connection.
+func (c *Courier) on(ctx context.Context, to directory.NodeEntry, bulk bool, call func(peerv1.PeerServiceClient) error) error {
+	l, err := c.link(to, bulk)
+	if err != nil {
+		return err
+	}
+	if err = c.greet(ctx, to.Node, l); err == nil {
+		err = call(l.client)
+	}
+	if err != nil {
+		c.failed(to, bulk, l, err)
+	}
+	return err
+}
+
+// Deliver hands over an envelope and returns the peer's receipt, unverified.
+func (c *Courier) Deliver(ctx context.Context, to directory.NodeEntry, envelope []byte) ([]byte, error) {
+	var receipt []byte
+	err := c.on(ctx, to, false, func(p peerv1.PeerServiceClient) error {
+		out, err := p.Deliver(ctx, &peerv1.DeliverRequest{Envelope: envelope})
+		receipt = out.GetReceipt()
+		return err
+	})
+	return receipt, err
+}
+
+// AttachmentStatus asks how much of an attachment the peer has.
+func (c *Courier) AttachmentStatus(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef) (message.Stored, error) {
+	var st message.Stored
+	err := c.on(ctx, to, true, func(p peerv1.PeerServiceClient) error {
+		out, err := p.AttachmentStatus(ctx, refMessage(a))
+		st = message.Stored{Bytes: out.GetStored(), Complete: out.GetComplete(), Receipt: out.GetReceipt()}
+		return err
+	})
+	return st, err
+}
+
+func refMessage(a message.AttachmentRef) *peerv1.AttachmentStatusRequest {
+	return &peerv1.AttachmentStatusRequest{Sender: a.Message.Sender.String(), MessageId: a.Message.ID.Bytes(), Index: a.Index}
+}
+
+// PushAttachment sends sealed bytes from an offset on. Memory is one slice.
+func (c *Courier) PushAttachment(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error) {
+	var st message.Stored
+	err := c.on(ctx, to, true, func(p peerv1.PeerServiceClient) error {
+		stream, err := p.PushAttachment(ctx)
+		if err != nil {
+			return err
+		}
+		first := &peerv1.PushAttachmentRequest{Attachment: refMessage(a), Offset: offset}
+		if err := send(stream, first, src); err != nil {
+			return err
+		}
+		out, err := stream.CloseAndRecv()
+		st = message.Stored{Bytes: out.GetStored(), Complete: out.GetComplete(), Receipt: out.GetReceipt()}
+		return err
+	})
+	return st, err
+}
+
+// send streams a file. When the peer ended the call, io.EOF stops the sending and CloseAndRecv tells its reason.
+func send(stream grpc.ClientStreamingClient[peerv1.PushAttachmentRequest, peerv1.PushAttachmentResponse], m *peerv1.PushAttachmentRequest, src io.Reader) error {
+	buf := make([]byte, slice)
+	for {
+		n, err := io.ReadFull(src, buf)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return fault.Wrap(err, fault.Internal, "", "send attachment", "the attachment could not be read")
+		}
+		m.Data = buf[:n]
+		if err := stream.Send(m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if last {
+			return nil
+		}
+		m = &peerv1.PushAttachmentRequest{}
+	}
+}
