@@ -262,4 +262,6 @@ func inTime(leaf *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-func refuse(code, say string) *fault.Error { return fault.New(fault.Unauthenticated, code, opGreet, say) }
+func refuse(code, say string) *fault.Error {
+	return fault.New(fault.Unauthenticated, code, opGreet, say)
+}

@@ -197,4 +197,3 @@ func TestNoDirectoryYet(t *testing.T) {
 		t.Errorf("without a directory: %v, want retry", err)
 	}
 }
-

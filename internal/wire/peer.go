@@ -50,7 +50,9 @@ func (p Peer) String() string {
 type peerKey struct{}
 
 // WithPeer is a context that says who is calling; Identity.Authorise makes it.
-func WithPeer(ctx context.Context, p Peer) context.Context { return context.WithValue(ctx, peerKey{}, p) }
+func WithPeer(ctx context.Context, p Peer) context.Context {
+	return context.WithValue(ctx, peerKey{}, p)
+}
 
 // PeerFrom says who is calling; false where the door knows its callers otherwise.
 func PeerFrom(ctx context.Context) (Peer, bool) {
