@@ -148,6 +148,14 @@ func TestTwoPersons(t *testing.T) {
 		{"second person, immediate, retrospective", func(q *Question) {
 			q.Resource.Urgency, q.Mode = "IMMEDIATE", Retrospective
 		}, true, "approver-decide", nil},
+		{"author, no approver, immediate, retrospective, two persons not wanted", func(q *Question) {
+			q.Caller.Roles, q.Resource.Author, q.Resource.FourEyes = []string{"user"}, "ana", false
+			q.Resource.Urgency, q.Mode = "IMMEDIATE", Retrospective
+		}, false, "no-rule", nil},
+		{"author, no approver, immediate, retrospective", func(q *Question) {
+			q.Caller.Roles, q.Resource.Author = []string{"user"}, "ana"
+			q.Resource.Urgency, q.Mode = "IMMEDIATE", Retrospective
+		}, true, "author-retrospective", []string{"retrospective-approval"}},
 		{"author refuses, retrospective", func(q *Question) {
 			q.Resource.Author, q.Resource.Urgency, q.Mode, q.Action = "ana", "IMMEDIATE", Retrospective, RequestRefuse
 		}, false, "two-persons", nil},
@@ -278,6 +286,44 @@ func TestRulesSpeakFourLanguages(t *testing.T) {
 				t.Errorf("rule %s in %s: %q is missing or repeats another language", r.ID, lang, text)
 			}
 			seen[text] = true
+		}
+	}
+}
+
+// TestLimitsOutlastAnyPermission adds a rule that permits everything: the limits of the built-in set must still bind.
+func TestLimitsOutlastAnyPermission(t *testing.T) {
+	files := builtinFiles(t)
+	files["99-all.cedar"] = `@id("all") @reason_en("all") permit (principal, action, resource);`
+	s := mustLoad(t, write(t, files))
+	if !s.Decide(ask(t, UserManage, "user")).Allowed {
+		t.Fatal("the rule that permits everything is not in force")
+	}
+	token := func(q *Question) { q.Caller.IsToken, q.Caller.Roles = true, []string{"system"} }
+	for _, c := range []struct {
+		what, limit string
+		actions     []Action
+		change      func(*Question)
+	}{
+		{"a machine acts for a person", "people-only", []Action{
+			RequestApprove, RequestReturn, RequestAcknowledge, RequestRefuse, TokenIssue, TokenRevoke,
+		}, token},
+		{"an auditor writes", "auditor-never-writes", []Action{
+			RequestCreate, RequestSend, RequestApprove, RequestReturn, RequestAcknowledge, RequestAnswer, RequestRefuse,
+			RequestClose, AttachmentAdd, UserManage, TokenIssue, TokenRevoke,
+		}, func(q *Question) { q.Caller.Roles = []string{"auditor"} }},
+		{"another authority", "own-authority", []Action{RequestShow, RequestSend, AttachmentGet}, func(q *Question) {
+			q.Resource.Owner = name(t, "mx/sat")
+		}},
+		{"another state", "own-state", []Action{UserManage, TokenIssue}, func(q *Question) { q.Resource.Owner = name(t, "br/pf") }},
+		{"the author", "two-persons", []Action{RequestApprove, RequestRefuse}, func(q *Question) { q.Resource.Author = "ana" }},
+		{"a person as system", "system-role-alone", Actions(), func(q *Question) { q.Caller.Roles = []string{"user", "system"} }},
+	} {
+		for _, a := range c.actions {
+			q := ask(t, a, "user")
+			c.change(&q)
+			if got := s.Decide(q); got.Allowed || !slices.Contains(reasonIDs(got.Reasons), c.limit) {
+				t.Errorf("%s, %s: allowed %v because of %v, want denied by %s", c.what, a, got.Allowed, reasonIDs(got.Reasons), c.limit)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,7 +63,7 @@ func TestDirectoriesRefused(t *testing.T) {
 	}
 	cases := map[string]map[string]string{
 		"empty":            {},
-		"only a schema":    {schemaFile: string(schemaBytes(t))},
+		"only a schema":    {schemaFile: builtinFiles(t)[schemaFile]},
 		"misspelt ending":  {"a.cedar": good, "b.ceder": good},
 		"other schema":     {"a.cedar": good, schemaFile: "entity User;"},
 		"file too large":   {"a.cedar": good + strings.Repeat(" ", maxFile)},
@@ -85,7 +86,7 @@ func TestOwnRulesReplaceTheBuiltIn(t *testing.T) {
 		"a.cedar":  "@id(\"night\") @reason_en(\"only by day\")\npermit (principal, action == Action::\"request:show\", resource)\nwhen { context.now.toTime() >= duration(\"8h\") };",
 		"notes.md": "why we did this",
 		".keep":    "",
-		schemaFile: string(schemaBytes(t)),
+		schemaFile: builtinFiles(t)[schemaFile],
 	}))
 	q := ask(t, RequestShow)
 	if !s.Decide(q).Allowed {
@@ -100,33 +101,29 @@ func TestOwnRulesReplaceTheBuiltIn(t *testing.T) {
 	}
 }
 
-func schemaBytes(t testing.TB) []byte {
+// builtinFiles are the built-in files by name.
+func builtinFiles(t testing.TB) map[string]string {
 	t.Helper()
-	b, err := builtin.ReadFile("default/" + schemaFile)
+	files, err := readBuiltin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	texts := map[string]string{}
+	for _, f := range files {
+		texts[f.name] = string(f.data)
+	}
+	return texts
 }
 
 func TestDigestCoversEveryByte(t *testing.T) {
 	set := mustLoad(t, "")
-	copied := map[string]string{}
+	copied := builtinFiles(t)
 	h := sha256.New()
-	entries, err := builtin.ReadDir("default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		data, err := builtin.ReadFile("default/" + e.Name())
-		if err != nil {
-			t.Fatal(err)
+	for _, name := range slices.Sorted(maps.Keys(copied)) {
+		for _, part := range []string{name, copied[name]} {
+			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+			h.Write([]byte(part))
 		}
-		copied[e.Name()] = string(data)
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(e.Name()))))
-		h.Write([]byte(e.Name()))
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(data))))
-		h.Write(data)
 	}
 	if got, want := set.Digest(), [32]byte(h.Sum(nil)); got != want {
 		t.Errorf("Digest = %x, want %x", got, want)
