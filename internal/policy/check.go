@@ -154,7 +154,7 @@ func forAction(action cedar.Entity, all rules) actionRules {
 		if !concerns(r.policy.AST().Action, action) {
 			continue
 		}
-		kept.rules = append(kept.rules, r)
+		kept.rules = append(kept.rules, r.withoutHead())
 		if r.policy.Effect() == cedar.Permit {
 			kept.permits = append(kept.permits, r.reason)
 		}
@@ -162,7 +162,15 @@ func forAction(action cedar.Entity, all rules) actionRules {
 	return kept
 }
 
-// concerns errs on the side of keeping: groups are one level deep in our schema, anything else is kept.
+// withoutHead is the rule for an action that its head is known to name: looking that up again is a quarter of the cost
+// of a decision.
+func (r *rule) withoutHead() *rule {
+	tree := *r.policy.AST()
+	tree.Action = ast.ScopeTypeAll{}
+	return &rule{reason: r.reason, obligation: r.obligation, policy: cedar.NewPolicyFromAST(&tree)}
+}
+
+// concerns reports whether a head names an action, itself or by its group; groups are one level deep in our schema.
 func concerns(head ast.IsActionScopeNode, action cedar.Entity) bool {
 	covers := func(uid cedar.EntityUID) bool { return uid == action.UID || action.Parents.Contains(uid) }
 	switch head := head.(type) {
@@ -173,7 +181,7 @@ func concerns(head ast.IsActionScopeNode, action cedar.Entity) bool {
 	case ast.ScopeTypeInSet:
 		return slices.ContainsFunc(head.Entities, covers)
 	}
-	return true
+	return true // a head that names no action names all
 }
 
 // lineOf finds the line of a rule that holds the word a complaint is about; the rule's first line if none does.
