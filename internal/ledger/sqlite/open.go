@@ -1,0 +1,306 @@
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
+	"github.com/ncruces/go-sqlite3/vfs"
+	"github.com/ncruces/go-sqlite3/vfs/adiantum"
+	"github.com/pressly/goose/v3"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+)
+
+const (
+	pageSize = 4096
+	// checkpointPages is how long the -wal grows before it is copied into the database: 16 MiB. Longer spares copying
+	// pages that change again, shorter spares readers.
+	checkpointPages = 4096
+	// readers is how many views run at once.
+	readers = 4
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Config is what a ledger needs to open. Every field but VFS is required.
+type Config struct {
+	// Dir is made with mode 0700 when it is missing.
+	Dir string
+	// Key encrypts the files. It comes from the keyring and never lies beside them.
+	Key     [32]byte
+	Network string
+	Node    authority.Node
+	// Origin begins the name of the evidence log; the incarnation completes it: "<Origin>/1-<16 hex digits>".
+	Origin string
+	Keys   ledger.Keys
+	Random io.Reader
+	// Created is the event that a new ledger begins with.
+	Created ledger.Event
+	// VFS is the file layer below the encryption; nil is the operating system's. Tests put a failing disk here.
+	VFS vfs.VFS
+}
+
+// Ledger is an open ledger; see [ledger.Ledger].
+type Ledger struct {
+	identity ledger.Identity
+	keys     ledger.Keys
+	vfsName  string
+	lock     *os.File
+	writer   *writer
+	pool     *pool
+	close    sync.Once
+}
+
+var _ ledger.Ledger = (*Ledger)(nil)
+
+// Open opens the ledger in a directory, or makes a new one where there is none.
+//
+// It refuses: a directory that another process uses (Conflict "in-use"), a wrong key (Denied "wrong-key"), a ledger of
+// another node or network (Conflict "other-node"), one whose evidence does not match its newest checkpoint (Conflict
+// "evidence-broken"), one written by a newer version (Usage "newer-version"). A refused ledger is left as it was.
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{lock: lock, keys: cfg.Keys, vfsName: register(cfg)}
+	if err := l.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return l, nil
+}
+
+func (l *Ledger) open(ctx context.Context, cfg Config) error {
+	uri := "file:" + (&url.URL{Path: filepath.Join(cfg.Dir, "ledger.db")}).EscapedPath() + "?vfs=" + url.QueryEscape(l.vfsName)
+	c, err := connect(uri, cfg.Key)
+	if err != nil {
+		return err
+	}
+	if err := l.load(ctx, c, uri, cfg); err != nil {
+		return errors.Join(err, c.close())
+	}
+	l.pool = newPool(func() (*conn, error) { return connect(uri, cfg.Key) })
+	return nil
+}
+
+// load brings the database up to this version and starts its writer.
+func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) error {
+	if err := unlock(c); err != nil {
+		return err
+	}
+	if err := migrate(ctx, uri, cfg.Key); err != nil {
+		return err
+	}
+	fresh, err := l.identify(c, cfg)
+	if err != nil {
+		return err
+	}
+	log, err := ledger.OpenLog(l.identity.Origin, cfg.Keys, cfg.Random, reader{c})
+	if err != nil {
+		return err
+	}
+	if l.writer, err = startWriter(c, log); err != nil {
+		return err
+	}
+	if !fresh {
+		return nil
+	}
+	// A stop before this leaves an empty ledger, whose first event is then another.
+	return l.writer.update(ctx, func(t ledger.Tx) error {
+		_, err := t.Append(cfg.Created)
+		return err
+	})
+}
+
+// unlock reads the first page, which fails under a wrong key, and prepares an empty file.
+func unlock(c *conn) error {
+	tables := 0
+	_, err := c.one(func(r *row) { tables = r.number() }, "SELECT count(*) FROM sqlite_schema")
+	if fault.CodeOf(err) == "damaged" {
+		return fault.Wrap(err, fault.Denied, "wrong-key", "open ledger",
+			"the key does not open this ledger, or the first page of its file is damaged").
+			WithHint("check which unlock key this node was set up with")
+	}
+	if err != nil || tables > 0 {
+		return err
+	}
+	if err := c.db.Exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize)); err != nil {
+		return failed("make ledger", err)
+	}
+	// Adiantum hides bytes but does not tell when they were changed; the checksums do.
+	if err := c.db.EnableChecksums("main"); err != nil {
+		return failed("make ledger", err)
+	}
+	return failed("make ledger", c.db.Exec("PRAGMA journal_mode=WAL"))
+}
+
+// migrate applies the migrations that this ledger has not seen.
+func migrate(ctx context.Context, uri string, key [32]byte) error {
+	db, err := driver.Open(uri, func(c *sqlite3.Conn) error { return prepare(c, key) })
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	sources := provider.ListSources()
+	version, err := provider.GetDBVersion(ctx)
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	if version > sources[len(sources)-1].Version {
+		return fault.New(fault.Usage, "newer-version", "open ledger", "the ledger was written by a newer version of this program").
+			WithHint("install that version again")
+	}
+	_, err = provider.Up(ctx)
+	return failed("migrate ledger", err)
+}
+
+// identify reads whose ledger it is, or gives a new one its identity; it reports whether no event was written yet.
+func (l *Ledger) identify(c *conn, cfg Config) (bool, error) {
+	found, err := l.readIdentity(c)
+	if err != nil {
+		return false, err
+	}
+	if !found {
+		if err := l.createIdentity(c, cfg); err != nil {
+			return false, err
+		}
+	}
+	if l.identity.Network != cfg.Network || l.identity.Node != cfg.Node {
+		return false, fault.New(fault.Conflict, "other-node", "open ledger", "the ledger belongs to another node or network").
+			WithHint("check network and node in the configuration against the data directory")
+	}
+	events, err := reader{c}.EventCount()
+	return events == 0, err
+}
+
+func (l *Ledger) readIdentity(c *conn) (bool, error) {
+	return c.one(func(r *row) {
+		id := ledger.Identity{Network: r.text(), Node: parsed(r, r.text(), authority.ParseNode)}
+		id.Incarnation = message.Incarnation{Counter: uint32(r.integer())}
+		copy(id.Incarnation.Random[:], r.blob())
+		id.Origin = r.text()
+		l.identity = id
+	}, "SELECT network, node, counter, random, origin FROM identity")
+}
+
+func (l *Ledger) createIdentity(c *conn, cfg Config) error {
+	id := ledger.Identity{Network: cfg.Network, Node: cfg.Node, Incarnation: message.Incarnation{Counter: 1}}
+	if _, err := io.ReadFull(cfg.Random, id.Incarnation.Random[:]); err != nil {
+		return fault.Wrap(err, fault.Internal, "", "make ledger", "no randomness")
+	}
+	id.Origin = fmt.Sprintf("%s/%d-%s", cfg.Origin, id.Incarnation.Counter, hex.EncodeToString(id.Incarnation.Random[:]))
+	l.identity = id
+	return c.exec("INSERT INTO identity VALUES (1, ?, ?, ?, ?, ?)",
+		id.Network, id.Node.String(), int64(id.Incarnation.Counter), id.Incarnation.Random[:], id.Origin)
+}
+
+// lockDir takes the directory for this process. The lock dies with the process, however that ends.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "", "open ledger", "the data directory cannot be made")
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "ledger.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "", "open ledger", "the data directory cannot be written to")
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fault.Wrap(err, fault.Conflict, "in-use", "open ledger", "another process uses this data directory").
+			WithHint("stop the other daemon, or give this one a data directory of its own")
+	}
+	if err := syncDirs(dir); err != nil {
+		lock.Close()
+		return nil, fault.Wrap(err, fault.Retry, "storage-failed", "open ledger", "the data directory cannot be synced")
+	}
+	return lock, nil
+}
+
+// syncDirs makes the directory itself and its name durable.
+func syncDirs(dir string) error {
+	for _, path := range []string{dir, filepath.Dir(dir)} {
+		d, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// register names the encrypting file layer of one directory; the lock makes the name its own.
+func register(cfg Config) string {
+	base := cfg.VFS
+	if base == nil {
+		base = vfs.Find("os")
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		dir = cfg.Dir
+	}
+	name := "enlace-" + hex.EncodeToString([]byte(dir))
+	vfs.Register(name, newGathering(adiantum.Wrap(base, nil)))
+	return name
+}
+
+// Identity implements [ledger.Ledger].
+func (l *Ledger) Identity() ledger.Identity { return l.identity }
+
+// Update implements [ledger.Ledger].
+func (l *Ledger) Update(ctx context.Context, f func(ledger.Tx) error) error {
+	return l.writer.update(ctx, f)
+}
+
+// View implements [ledger.Ledger].
+func (l *Ledger) View(ctx context.Context, f func(ledger.Reader) error) error {
+	return l.pool.view(ctx, func(c *conn) error { return f(reader{c}) })
+}
+
+// VerifyEvidence implements [ledger.Ledger].
+func (l *Ledger) VerifyEvidence(ctx context.Context) (ledger.Evidence, error) {
+	var found ledger.Evidence
+	err := l.pool.view(ctx, func(c *conn) error {
+		var err error
+		found, err = ledger.Verify(ctx, l.identity.Origin, l.keys, reader{c})
+		return err
+	})
+	return found, err
+}
+
+// Close implements [ledger.Ledger]. Views that run are waited for.
+func (l *Ledger) Close() error {
+	var err error
+	l.close.Do(func() { err = errors.Join(l.pool.close(), l.writer.close(), l.release()) })
+	return err
+}
+
+func (l *Ledger) release() error {
+	vfs.Unregister(l.vfsName)
+	return l.lock.Close()
+}
