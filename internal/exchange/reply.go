@@ -98,8 +98,8 @@ func (e *Exchange) respond(ctx context.Context, a Actor, c ledger.Case, kind mes
 			return err
 		}
 		now.Changed = e.Clock()
-		if local != "" {
-			now.LocalReference = local
+		if kind == message.KindAcknowledge {
+			now.LocalReference, now.Author = local, a.Account // who took it on; a refusal wants a second person
 		}
 		if _, err := tx.PutCase(now); err != nil {
 			return err

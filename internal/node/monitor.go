@@ -1,0 +1,66 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/enlace-network/enlace/internal/exchange"
+	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
+)
+
+// monitor tells the administrator how the node is.
+type monitor struct{ d *daemon }
+
+// Status looks at every part now; nothing is cached.
+func (m monitor) Status(ctx context.Context) (*operatorv1.GetStatusResponse, error) {
+	d := m.d
+	s, err := d.exchange.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshot := d.follower.Current().Load()
+	i := d.ledger.Identity().Incarnation
+	out := &operatorv1.GetStatusResponse{
+		Node: d.parsed.node.String(), Network: snapshot.NetworkID(), Incarnation: fmt.Sprintf("%d-%x", i.Counter, i.Random),
+		Position: snapshot.Position(), EvidenceSize: s.Events, EvidenceRoot: s.Root.String(), Version: Version(),
+		Peers: peersOf(s.Peers),
+	}
+	freshness, since := known{d.follower}.Freshness(d.Clock())
+	out.Freshness = freshness
+	out.Components = []*operatorv1.Component{
+		{Name: "directory", Healthy: freshness == "fresh", Text: freshness + " since the hub was last heard", Since: milli(since)},
+		m.certificate(out),
+		m.unlock(),
+		{Name: "policy", Healthy: true, Text: fmt.Sprintf("%d rules, digest %x", len(d.policy.Rules()), d.policy.Digest())},
+	}
+	return out, nil
+}
+
+func peersOf(peers []exchange.PeerStatus) []*operatorv1.PeerInfo {
+	var out []*operatorv1.PeerInfo
+	for _, p := range peers {
+		out = append(out, &operatorv1.PeerInfo{Node: p.Node.String(), LastContact: milli(p.LastContact), Queued: uint64(p.Queued), LastError: p.LastError})
+	}
+	return out
+}
+
+// certificate also fills the expiry that a monitor reads.
+func (m monitor) certificate(out *operatorv1.GetStatusResponse) *operatorv1.Component {
+	c := &operatorv1.Component{Name: "certificate"}
+	cert, err := m.d.identity.Certificate()
+	if err != nil {
+		c.Text = "the node's certificate cannot be renewed: look at the CA key in the keyring"
+		return c
+	}
+	out.CertificateExpires = cert.Leaf.NotAfter.UnixMilli()
+	c.Healthy, c.Text = true, "valid until "+cert.Leaf.NotAfter.UTC().Format("2006-01-02 15:04")+" UTC, renewed by itself"
+	return c
+}
+
+// unlock is red as long as the key to the keyring lies on the disk it protects. DESIGN 5.
+func (m monitor) unlock() *operatorv1.Component {
+	if m.d.beside {
+		return &operatorv1.Component{Name: "unlock-key", Text: "the unlock key lies on the disk it protects; move it to another device, systemd credentials or a passphrase"}
+	}
+	return &operatorv1.Component{Name: "unlock-key", Healthy: true, Text: "kept apart from the data"}
+}

@@ -1,0 +1,289 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/exchange"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/keyring"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/ledger/sqlite"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/operator"
+	"github.com/enlace-network/enlace/internal/peer"
+	"github.com/enlace-network/enlace/internal/people"
+	"github.com/enlace-network/enlace/internal/policy"
+	"github.com/enlace-network/enlace/internal/registry"
+	"github.com/enlace-network/enlace/internal/wire"
+)
+
+const stopWithin = 10 * time.Second
+
+// Options are what the world gives a daemon beside its configuration. Clock, Random and Log are required.
+type Options struct {
+	// Listeners that are already open, for tests and socket activation; nil ones are opened as configured.
+	Peer, OperatorGRPC, OperatorHTTP net.Listener
+	// Prompt asks a person for the passphrase of the keyring; nil where there is nobody to ask.
+	Prompt keyring.Prompt
+	Clock  func() time.Time
+	Random io.Reader
+	Log    *zap.Logger
+	// Ready is called once all doors are open; may be nil.
+	Ready func(*Daemon)
+}
+
+// Daemon is a running node as its own process may use it.
+type Daemon struct {
+	Node authority.Node
+	// PeerAddr and OperatorAddr are where the doors listen; HTTPAddr is nil without a REST face.
+	PeerAddr, OperatorAddr, HTTPAddr net.Addr
+	Exchange                         *exchange.Exchange
+	Follower                         *registry.Follower
+}
+
+// daemon holds what was opened, in the order it was opened.
+type daemon struct {
+	Options
+	cfg      Config
+	parsed   parsed
+	ring     *keyring.Ring
+	beside   bool // the unlock key lies on the disk it protects
+	identity *keyring.Source
+	follower *registry.Follower
+	ledger   *sqlite.Ledger
+	desk     *people.Desk
+	policy   *policy.Set
+	courier  *peer.Courier
+	exchange *exchange.Exchange
+	closers  []func() error
+}
+
+// Run opens everything, serves until ctx ends or a part fails, and closes everything in reverse order. What was
+// acknowledged is on disk at every moment, so it does not matter how a daemon ends.
+func Run(ctx context.Context, cfg Config, o Options) error {
+	p, err := cfg.parse()
+	if err != nil {
+		return err
+	}
+	d := &daemon{Options: o, cfg: cfg, parsed: p}
+	for _, open := range []func(context.Context) error{
+		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openListeners,
+	} {
+		if err := open(ctx); err != nil {
+			return errors.Join(err, d.close())
+		}
+	}
+	return errors.Join(d.serve(ctx), d.close())
+}
+
+func (d *daemon) close() error {
+	var all []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		all = append(all, d.closers[i]())
+	}
+	return errors.Join(all...)
+}
+
+func (d *daemon) openData(context.Context) error {
+	for _, dir := range []string{d.cfg.Data, d.cfg.Attachments.Dir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fault.Wrap(err, fault.Internal, "", "open data", "the data directory cannot be made: "+dir)
+		}
+	}
+	return nil
+}
+
+func (d *daemon) openKeys(context.Context) error {
+	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
+	if err != nil {
+		return err
+	}
+	if path := unlock.Path(); path != "" {
+		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
+			return err
+		} else if err != nil {
+			d.beside = true
+			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
+		}
+	}
+	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
+	return err
+}
+
+// openDirectory reads the node's own copy of the statements, verified from the genesis on.
+func (d *daemon) openDirectory(context.Context) error {
+	var err error
+	d.follower, err = registry.OpenFollower(registry.FollowerOptions{
+		Data: DirectoryDir(d.cfg.Data), Fingerprint: d.cfg.Network.Fingerprint, Hubs: d.cfg.Network.Hubs,
+		TLS: func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
+		Now: d.Clock, Log: d.Log,
+	})
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.follower.Close)
+	id, err := authority.NodeID(d.parsed.node, d.follower.Current().Load().NetworkName())
+	if err != nil {
+		return err
+	}
+	d.identity = d.ring.NodeSource(id, d.cfg.peerHosts(), d.Clock)
+	return nil
+}
+
+// DirectoryDir is where a node keeps its copy of the statements, inside its data directory.
+func DirectoryDir(data string) string { return filepath.Join(data, "directory") }
+
+// peerHosts are for humans with a TLS client; trust goes by the SPIFFE ID alone.
+func (c Config) peerHosts() []string {
+	if host, _, err := net.SplitHostPort(c.Peer.Advertise); err == nil && host != "" {
+		return []string{host}
+	}
+	return nil
+}
+
+func (d *daemon) openLedger(ctx context.Context) error {
+	key, err := d.ring.Secret(keyring.LedgerSecret)
+	if err != nil {
+		return err
+	}
+	salt, err := d.ring.Secret(keyring.SaltSecret)
+	if err != nil {
+		return err
+	}
+	signer, err := d.ring.NoteSigner(keyring.NodeEvidence)
+	if err != nil {
+		return err
+	}
+	d.ledger, err = sqlite.Open(ctx, sqlite.Config{
+		Dir: filepath.Join(d.cfg.Data, "ledger"), Key: [32]byte(key), Network: d.cfg.Network.Fingerprint, Node: d.parsed.node,
+		Origin: fmt.Sprintf("enlace.%s/%s/evidence", d.cfg.Network.Fingerprint[:16], d.parsed.node),
+		Keys:   ledger.Keys{Signer: signer, Secret: [32]byte(salt)}, Random: d.Random,
+		Created: ledger.Event{Time: d.Clock(), Kind: "ledger-created", Actor: "node"},
+	})
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.ledger.Close)
+	return nil
+}
+
+func (d *daemon) openPolicy(context.Context) error {
+	var err error
+	d.policy, err = policy.Load(d.cfg.Policy.Dir)
+	return err
+}
+
+func (d *daemon) openExchange(context.Context) error {
+	lists, err := message.LoadLists()
+	if err != nil {
+		return err
+	}
+	sign, err := d.ring.Public(keyring.NodeSign)
+	if err != nil {
+		return err
+	}
+	current := d.follower.Current()
+	d.courier = peer.NewCourier(current, d.Clock, func(n authority.Node) *tls.Config {
+		return d.identity.ClientTLS(wire.ThisNode(current, d.Clock, n).Verify)
+	})
+	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
+	d.exchange = exchange.New(exchange.Options{
+		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
+		Directory: known{d.follower}, Courier: d.courier, Lists: lists, Spool: d.cfg.Attachments.Dir, FourEyes: d.parsed.fourEyes,
+		Gate:  gate{d.policy, d.parsed.mode, d.parsed.language, d.Clock},
+		Clock: d.Clock, Random: d.Random, Log: d.Log,
+	})
+	d.courier.Greet(d.exchange)
+	return nil
+}
+
+func (d *daemon) openListeners(context.Context) error {
+	open := func(l *net.Listener, addr string) error {
+		if *l != nil || addr == "" {
+			return nil
+		}
+		var err error
+		if *l, err = net.Listen("tcp", addr); err != nil {
+			return fault.Wrap(err, fault.Usage, "in-use", "open door", "the address cannot be listened on: "+addr).
+				WithHint("another program may use it; change the address in node.yaml")
+		}
+		return nil
+	}
+	if !d.cfg.Peer.OutboundOnly {
+		if err := open(&d.Peer, d.cfg.Peer.Listen); err != nil {
+			return err
+		}
+	}
+	return errors.Join(open(&d.OperatorGRPC, d.cfg.Operator.GRPC), open(&d.OperatorHTTP, d.cfg.Operator.HTTP))
+}
+
+// serve runs the doors and the loops until ctx ends or one of them fails; then the others end too.
+func (d *daemon) serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.follower.Run(ctx) })
+	g.Go(func() error { return d.exchange.Run(ctx) })
+	if d.Peer != nil {
+		s := d.peerServer()
+		g.Go(func() error { return s.Serve(d.Peer) })
+		g.Go(func() error { <-ctx.Done(); s.Shut(stopWithin); return nil })
+	}
+	door := operator.New(d.operatorConfig())
+	g.Go(func() error { return door.Run(ctx, d.OperatorGRPC, d.OperatorHTTP) })
+	d.tellReady()
+	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (d *daemon) peerServer() *wire.Server {
+	identity := wire.NodeIdentity(d.follower.Current(), d.Clock)
+	s := wire.NewServer(wire.ServerOptions{
+		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }),
+		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10},
+	})
+	peer.Register(s, d.exchange)
+	return s
+}
+
+func (d *daemon) operatorConfig() operator.Config {
+	adapter := requests{d.exchange}
+	return operator.Config{
+		Requests: adapter, Attachments: adapter, People: d.desk, Policy: d.policy, Mode: d.parsed.mode, Directory: known{d.follower}, Contacts: known{d.follower},
+		Monitor: monitor{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
+		Chain: d.ring.CACertificates(), Origins: d.cfg.Operator.CORS, Language: d.parsed.language, Now: d.Clock, Log: d.Log,
+	}
+}
+
+func (d *daemon) tellReady() {
+	daemon := &Daemon{Node: d.parsed.node, Exchange: d.exchange, Follower: d.follower}
+	for l, addr := range map[net.Listener]*net.Addr{d.Peer: &daemon.PeerAddr, d.OperatorGRPC: &daemon.OperatorAddr, d.OperatorHTTP: &daemon.HTTPAddr} {
+		if l != nil {
+			*addr = l.Addr()
+		}
+	}
+	d.Log.Info("ready", zap.Stringer("node", d.parsed.node), zap.Any("peer", daemon.PeerAddr), zap.Any("operator", daemon.OperatorAddr))
+	if d.Ready != nil {
+		d.Ready(daemon)
+	}
+}
+
+// openPeople opens the accounts, and makes the first one where Init left word of it.
+func (d *daemon) openPeople(ctx context.Context) error {
+	var err error
+	d.desk, err = people.New(d.ledger.People(), people.Config{}, d.Clock, d.Random)
+	return err
+}
