@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
@@ -64,7 +65,7 @@ func ParsePublicKey(algorithm string, b []byte) (PublicKey, error) {
 	case Ed25519:
 		ok = len(b) == ed25519.PublicKeySize
 	case AgeHybrid:
-		ok = len(b) > 1000 && len(b) < 4096 // the text of an age1pq1 recipient; seal parses it when it is used
+		ok = isRecipient(string(b))
 	case NKey:
 		ok = len(b) == 56 // text form of a NATS user public key
 	}
@@ -72,6 +73,12 @@ func ParsePublicKey(algorithm string, b []byte) (PublicKey, error) {
 		return PublicKey{}, fault.New(fault.Invalid, "malformed-key", "read public key", "the key does not have the shape of its algorithm")
 	}
 	return PublicKey{algorithm, string(b)}, nil
+}
+
+// isRecipient looks at the shape of an age1pq1 text; seal parses it when it is used. Bech32 may also be written in
+// capitals: refused, or one key would have two fingerprints.
+func isRecipient(s string) bool {
+	return len(s) > 1000 && len(s) < 4096 && strings.HasPrefix(s, "age1pq1") && s == strings.ToLower(s)
 }
 
 // Algorithm is the key's algorithm name.
@@ -98,6 +105,7 @@ func Message(purpose Purpose, payload []byte) []byte {
 }
 
 // Verify checks one signature by k over payload for a purpose. Only Ed25519 keys verify; every other key refuses.
+// PROTOCOL 3.3, 3.4.
 func (k PublicKey) Verify(purpose Purpose, payload, signature []byte) error {
 	if k.algorithm == Ed25519 && len(signature) == ed25519.SignatureSize &&
 		ed25519.Verify(ed25519.PublicKey(k.bytes), Message(purpose, payload), signature) {

@@ -40,7 +40,7 @@ func ParseState(s string) (State, error) {
 	if len(s) == 2 && isLetters(s) {
 		return State{s}, nil
 	}
-	if rest, ok := strings.CutPrefix(s, bodyPrefix); ok && isSlug(rest) {
+	if rest, ok := strings.CutPrefix(s, bodyPrefix); ok && IsSlug(rest) {
 		return State{s}, nil
 	}
 	return State{}, malformed("state", "a state is two lower-case letters, such as mx, or x- and a slug")
@@ -49,7 +49,7 @@ func ParseState(s string) (State, error) {
 // ParseName reads an authority name. PROTOCOL 2.3.
 func ParseName(s string) (Name, error) {
 	state, slug, ok := strings.Cut(s, "/")
-	if _, err := ParseState(state); err != nil || !ok || !isSlug(slug) || slug == nodeToken {
+	if _, err := ParseState(state); err != nil || !ok || !IsSlug(slug) || slug == nodeToken {
 		return Name{}, malformed("authority", "an authority is a state, a slash and a slug, such as mx/fgr")
 	}
 	return Name{s}, nil
@@ -58,7 +58,7 @@ func ParseName(s string) (Name, error) {
 // ParseNode reads a node name. PROTOCOL 2.4.
 func ParseNode(s string) (Node, error) {
 	parts := strings.Split(s, "/")
-	if len(parts) != 3 || parts[1] != nodeToken || !isSlug(parts[2]) {
+	if len(parts) != 3 || parts[1] != nodeToken || !IsSlug(parts[2]) {
 		return Node{}, malformed("node", "a node is a state, the word node and a slug, such as mx/node/primary")
 	}
 	if _, err := ParseState(parts[0]); err != nil {
@@ -76,15 +76,15 @@ func ParseCategory(s string) (Category, error) {
 	return Category{s}, nil
 }
 
-// ParseRequestKind reads the slug of a request kind.
+// ParseRequestKind reads the slug of a request kind. PROTOCOL 2.8.
 func ParseRequestKind(s string) (RequestKind, error) {
-	if !isSlug(s) {
+	if !IsSlug(s) {
 		return RequestKind{}, malformed("request kind", "a request kind is a slug, such as identify-person")
 	}
 	return RequestKind{s}, nil
 }
 
-// ParseLane reads a lane.
+// ParseLane reads a lane. PROTOCOL 2.8.
 func ParseLane(s string) (Lane, error) {
 	switch s {
 	case "immediate", "urgent", "routine", "bulk":
@@ -93,7 +93,7 @@ func ParseLane(s string) (Lane, error) {
 	return Lane{}, malformed("lane", "a lane is immediate, urgent, routine or bulk")
 }
 
-// ParseLanguage reads an ISO 639-1 code.
+// ParseLanguage reads an ISO 639-1 code. PROTOCOL 2.8.
 func ParseLanguage(s string) (Language, error) {
 	if len(s) != 2 || !isLetters(s) {
 		return Language{}, malformed("language", "a language is two lower-case letters, such as es")
@@ -156,8 +156,8 @@ func isLetters(s string) bool {
 	return s != ""
 }
 
-// isSlug: a-z, 0-9 and inner single dashes, at most maxSlug characters. PROTOCOL 2.1.
-func isSlug(s string) bool {
+// IsSlug reports whether s is one token: a-z, 0-9 and inner single dashes, 1 to 32 characters. PROTOCOL 2.1.
+func IsSlug(s string) bool {
 	if s == "" || len(s) > maxSlug || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
 		return false
 	}
@@ -171,7 +171,7 @@ func isSlug(s string) bool {
 }
 
 func isCategoryToken(s string) bool {
-	return len(s) >= minCategory && len(s) <= maxCategory && isSlug(s)
+	return len(s) >= minCategory && len(s) <= maxCategory && IsSlug(s)
 }
 
 // malformed never repeats the input: it may be hostile or personal.

@@ -12,10 +12,10 @@ import (
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
 
-// Version is the protocol version of the formats in this package.
+// Version is the protocol version of the formats in this package. PROTOCOL 1.4.
 const Version = 1
 
-// Digest identifies bytes: SHA-256. The digest of an envelope is that of its header bytes. PROTOCOL 5.1.
+// Digest identifies bytes: SHA-256. The digest of an envelope is that of its header bytes. PROTOCOL 1.1, 5.1.
 type Digest [sha256.Size]byte
 
 // DigestOf computes SHA-256.
@@ -91,7 +91,7 @@ type Header struct {
 	Digest Digest
 }
 
-// Key is the inbox key: one message, whatever road it took.
+// Key is the inbox key: one message, whatever road it took. PROTOCOL 5.8.
 type Key struct {
 	Sender authority.Name
 	ID     ID
@@ -144,7 +144,7 @@ func (c Context) Marshal() []byte {
 	return canonical.Marshal(m)
 }
 
-// Marshal writes the header bytes that are signed. ContextBytes are carried as they are. PROTOCOL 5.1.
+// Marshal writes the header bytes that are signed. ContextBytes are carried as they are. PROTOCOL 1.5, 5.1.
 func (h Header) Marshal() []byte {
 	return canonical.Marshal(&formatv1.Header{
 		Context: h.ContextBytes, Commitment: h.Commitment.Bytes(), SealedSize: h.SealedSize, SealedDigest: h.SealedDigest.Bytes(),
@@ -175,7 +175,7 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// ParseContext reads the signed bytes of a context. PROTOCOL 5.2.
+// ParseContext reads the signed bytes of a context. PROTOCOL 1.4, 5.2, 5.3.
 func ParseContext(b []byte) (Context, error) {
 	var m formatv1.Context
 	if err := canonical.Unmarshal(b, &m, MaxHeader); err != nil {
@@ -287,11 +287,17 @@ func readRequired(m *formatv1.Context, c *Context) error {
 	if n := len(m.GetRequiredSignatures()); n == 0 || n > MaxSignatures {
 		return bad("required-signatures", "a header names at least one signature it requires")
 	}
+	seen := make(map[authority.Fingerprint]bool, len(m.GetRequiredSignatures()))
 	for _, r := range m.GetRequiredSignatures() {
 		key, err := authority.ParseFingerprint(r.GetKey())
 		if err != nil {
 			return err
 		}
+		if seen[key] {
+			// Else a foreign signature could take the place that the second mention leaves free.
+			return bad("required-signatures", "a header requires one signature twice")
+		}
+		seen[key] = true
 		c.Required = append(c.Required, RequiredSignature{r.GetAlgorithm(), key})
 	}
 	return nil
@@ -300,6 +306,9 @@ func readRequired(m *formatv1.Context, c *Context) error {
 func checkContext(m *formatv1.Context, c Context) error {
 	if m.GetAudience() != nil {
 		return bad("audience", "a directed message has no audience rule")
+	}
+	if (c.Kind == KindRequest) != c.InReplyTo.IsZero() {
+		return bad("in-reply-to", "a request answers nothing, and every other message names the request it belongs to")
 	}
 	if !c.Expires.After(c.Created) || c.Expires.Sub(c.Created) > MaxLife {
 		return bad("expires", "a message expires after it was made and within a year")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/canonical"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
@@ -51,7 +52,7 @@ func newSalt(random io.Reader) ([]byte, error) {
 	return salt, nil
 }
 
-// Read decodes the item's body, refusing another type or form.
+// Read decodes the item's body, refusing another type or form. PROTOCOL 5.7.
 func (i Item) Read(kind string, into proto.Message) error {
 	if i.Type != kind {
 		return fault.New(fault.Invalid, "wrong-item", "read item", "the item is of another type")
@@ -117,6 +118,7 @@ func padme(n uint64) uint64 {
 }
 
 // unmarshal reads a padded plaintext. Padding must be Padmé and zero: what a reader is not shown must not exist.
+// PROTOCOL 5.6.
 func unmarshal(plain []byte) (Content, error) {
 	if len(plain) < 4 {
 		return Content{}, malformed("the sealed body is empty")
@@ -144,7 +146,8 @@ func contentOf(m *formatv1.Content) (Content, error) {
 	}
 	ok := len(c.ContextSalt) == saltSize
 	for _, i := range m.GetItems() {
-		ok = ok && len(i.GetSalt()) == saltSize
+		// A type with a line end in it could share its leaf with another type and body.
+		ok = ok && len(i.GetSalt()) == saltSize && authority.IsSlug(i.GetType())
 		c.Items = append(c.Items, Item{i.GetSalt(), i.GetType(), i.GetBody()})
 	}
 	for _, a := range m.GetAttachments() {
@@ -153,7 +156,7 @@ func contentOf(m *formatv1.Content) (Content, error) {
 		c.Attachments = append(c.Attachments, AttachmentKey{a.GetSalt(), d, a.GetSize(), a.GetIdentity()})
 	}
 	if !ok {
-		return Content{}, malformed("a salt or digest in the sealed body has the wrong length")
+		return Content{}, malformed("a salt, digest or item type in the sealed body is malformed")
 	}
 	return c, nil
 }

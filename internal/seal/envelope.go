@@ -42,7 +42,7 @@ type Envelope struct {
 	Header message.Header
 	// Sealed is the age file.
 	Sealed []byte
-	// Bytes are the envelope as it travels and is stored; never made again.
+	// Bytes are the envelope as it travels and is stored; never made again. PROTOCOL 1.5.
 	Bytes []byte
 }
 

@@ -24,7 +24,8 @@ func SignNode(ctx context.Context, signer Signer, key authority.Fingerprint, pur
 	}}), nil
 }
 
-// VerifyNode checks bytes signed by one node and returns the payload and the node that signed. PROTOCOL 8.1, 10.2.
+// VerifyNode checks bytes signed by one node and returns the payload and the node that signed.
+// PROTOCOL 3.4, 8.1, 10.2.
 func VerifyNode(signed []byte, purpose authority.Purpose, find NodeKey) ([]byte, authority.Node, error) {
 	var m formatv1.Signed
 	if err := canonical.Unmarshal(signed, &m, message.MaxReceipt); err != nil {
