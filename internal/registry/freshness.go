@@ -1,0 +1,86 @@
+package registry
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Freshness is how far the directory at hand may be trusted to be that of now. DESIGN 6.
+type Freshness uint8
+
+const (
+	// Fresh: the hub was heard within 15 minutes.
+	Fresh Freshness = iota
+	// Degraded: within 30 days. Traffic flows, marked.
+	Degraded
+	// Stale: not for 30 days. Sending is refused.
+	Stale
+)
+
+const (
+	freshFor    = 15 * time.Minute
+	degradedFor = 30 * 24 * time.Hour
+	contactFile = "contact"
+	// contactEvery is how often the time of the last contact is put on disk, for the next start.
+	contactEvery = time.Minute
+)
+
+// String is the slug.
+func (f Freshness) String() string { return [...]string{"fresh", "degraded", "stale"}[f] }
+
+// freshnessAt judges the age of the last contact.
+func freshnessAt(last, now time.Time) Freshness {
+	switch age := now.Sub(last); {
+	case last.IsZero() || age > degradedFor:
+		return Stale
+	case age > freshFor:
+		return Degraded
+	}
+	return Fresh
+}
+
+// contact remembers when the hub was last heard, across restarts.
+type contact struct {
+	path string
+
+	mu    sync.Mutex
+	last  time.Time // guarded by mu
+	saved time.Time // guarded by mu
+}
+
+// openContact reads the time of the last contact. A time of the future, from a clock that was wrong, counts as now.
+func openContact(folder string, now time.Time) *contact {
+	c := &contact{path: filepath.Join(folder, contactFile)}
+	if b, err := os.ReadFile(c.path); err == nil {
+		if last, err := time.Parse(time.RFC3339, string(b)); err == nil {
+			c.last = last
+		}
+	}
+	if c.last.After(now) {
+		c.last = now
+	}
+	return c
+}
+
+// heard notes a contact. The file is not synced: to lose it makes the directory look older than it is, no worse.
+func (c *contact) heard(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = now
+	if now.Sub(c.saved) < contactEvery && !now.Before(c.saved) {
+		return nil
+	}
+	c.saved = now
+	if err := os.WriteFile(c.path+unfinished, []byte(now.UTC().Format(time.RFC3339)), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(c.path+unfinished, c.path)
+}
+
+func (c *contact) at() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
