@@ -295,3 +295,13 @@ func (s *side) restart() {
 func (s *side) actor() exchange.Actor {
 	return exchange.Actor{Account: "test", Authority: s.name, Roles: []string{"user", "approver", "duty"}}
 }
+
+func (s *side) conflicts(key message.Key) ([]ledger.Conflict, error) {
+	var out []ledger.Conflict
+	err := s.ledger.View(context.Background(), func(r ledger.Reader) error {
+		var err error
+		out, err = r.Conflicts(key)
+		return err
+	})
+	return out, err
+}
