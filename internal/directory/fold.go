@@ -1,0 +1,40 @@
+package directory
+
+import (
+	"iter"
+
+	"github.com/enlace-network/enlace/internal/fault"
+)
+
+// Fold applies log entries (signed statements) one after the other to a snapshot; nil begins with the genesis. An entry
+// that is not valid is skipped, as everyone skips it, and alarm is told its position and why; alarm may be nil. Errors
+// are those of reading the entries, and a first entry that founds nothing. PROTOCOL 4.15.
+func Fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) (*Snapshot, error) {
+	for entry, err := range entries {
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "", "read directory log", "the log could not be read")
+		}
+		next, err := Follow(s, entry)
+		switch {
+		case err == nil:
+			s = next
+		case s == nil:
+			return nil, err
+		default:
+			s = s.Skip()
+			if alarm != nil {
+				alarm(s.position, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+// Follow is Apply on the bytes of a log entry.
+func Follow(s *Snapshot, entry []byte) (*Snapshot, error) {
+	st, err := ParseStatement(entry)
+	if err != nil {
+		return nil, err
+	}
+	return Apply(s, st)
+}
