@@ -11,6 +11,7 @@ import (
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
 )
 
 // Options are what an Exchange is built from; all but the last three are required.
@@ -38,6 +39,7 @@ type Options struct {
 type Exchange struct {
 	Options
 	deliveries *deliveries
+	recipients seal.Recipients
 	uploads    locks
 	mu         sync.Mutex
 	changed    chan struct{} // guarded by mu; closed and replaced when a case changes

@@ -74,7 +74,9 @@ func TestRequestAnsweredEndToEnd(t *testing.T) {
 	file := make([]byte, 3*message.HashChunk+17)
 	rand.NewChaCha8([32]byte{1}).Read(file)
 	id := w.sent(file, nil)
-	got := w.jm.until(id, func(v exchange.View) bool { return len(v.Attachments) == 2 && v.Attachments[0].Complete && v.Attachments[1].Complete })
+	got := w.jm.until(id, func(v exchange.View) bool {
+		return len(v.Attachments) == 2 && v.Attachments[0].Complete && v.Attachments[1].Complete
+	})
 	if got.Subjects[0].GetAttributes()[0].GetValue() != "NÚÑEZ de la Peña, José María" {
 		t.Errorf("subject arrived as %q", got.Subjects[0].GetAttributes()[0].GetValue())
 	}

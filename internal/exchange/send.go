@@ -229,6 +229,7 @@ func (e *Exchange) compose(ctx context.Context, o outgoing) (seal.Envelope, dire
 		},
 		Content: seal.Content{Items: o.items, Attachments: o.keys},
 		Keys:    party.sealing,
+		Known:   &e.recipients,
 	}
 	env, err := seal.New(ctx, draft, e.Keys, e.Random)
 	return env, party.node, freshness, err

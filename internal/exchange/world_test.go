@@ -30,7 +30,7 @@ const networkName = "test-net"
 
 // world is two states that share one directory, with real ledgers, keys, TLS and gRPC between them; no hub.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	current  *directory.Current
 	stewards []ed25519.PrivateKey
 	mu       sync.Mutex
@@ -67,7 +67,7 @@ func (w *world) advance(d time.Duration) {
 	w.offset += d
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, current: &directory.Current{}}
 	body := &formatv1.Genesis{Name: networkName, Threshold: 2, Nonce: make([]byte, 16), Hub: &formatv1.Hub{Endpoints: []string{"127.0.0.1:1"}}}
@@ -98,7 +98,7 @@ func (w *world) must(err error) {
 	}
 }
 
-func public(t *testing.T, b []byte) authority.PublicKey {
+func public(t testing.TB, b []byte) authority.PublicKey {
 	t.Helper()
 	k, err := authority.ParsePublicKey(authority.Ed25519, b)
 	if err != nil {

@@ -124,9 +124,16 @@ func (d *daemon) openKeys(context.Context) error {
 
 // openDirectory reads the node's own copy of the statements, verified from the genesis on.
 func (d *daemon) openDirectory(context.Context) error {
-	var err error
+	dir := filepath.Join(d.cfg.Data, "directory")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Wrap(err, fault.Internal, "", "open data", "the data directory cannot be made: "+dir)
+	}
+	genesis, err := keptGenesis(d.cfg.Data)
+	if err != nil {
+		return err
+	}
 	d.follower, err = registry.OpenFollower(registry.FollowerOptions{
-		Data: DirectoryDir(d.cfg.Data), Fingerprint: d.cfg.Network.Fingerprint, Hubs: d.cfg.Network.Hubs,
+		Data: dir, Genesis: genesis, Fingerprint: d.cfg.Network.Fingerprint, Hubs: d.cfg.Network.Hubs,
 		TLS: func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
 		Now: d.Clock, Log: d.Log,
 	})
@@ -141,9 +148,6 @@ func (d *daemon) openDirectory(context.Context) error {
 	d.identity = d.ring.NodeSource(id, d.cfg.peerHosts(), d.Clock)
 	return nil
 }
-
-// DirectoryDir is where a node keeps its copy of the statements, inside its data directory.
-func DirectoryDir(data string) string { return filepath.Join(data, "directory") }
 
 // peerHosts are for humans with a TLS client; trust goes by the SPIFFE ID alone.
 func (c Config) peerHosts() []string {
@@ -281,9 +285,13 @@ func (d *daemon) tellReady() {
 	}
 }
 
-// openPeople opens the accounts, and makes the first one where Init left word of it.
+// openPeople opens the accounts, and makes the first one where the set-up left word of it.
 func (d *daemon) openPeople(ctx context.Context) error {
+	store := d.ledger.People()
+	if err := welcome(ctx, store, filepath.Join(d.cfg.Data, firstFile), d.Clock()); err != nil {
+		return err
+	}
 	var err error
-	d.desk, err = people.New(d.ledger.People(), people.Config{}, d.Clock, d.Random)
+	d.desk, err = people.New(store, people.Config{}, d.Clock, d.Random)
 	return err
 }

@@ -35,6 +35,8 @@ type Draft struct {
 	Content Content
 	// Keys are the recipients' sealing keys, in the order of Context.Recipients.
 	Keys []authority.PublicKey
+	// Known spares parsing keys again; may be nil.
+	Known *Recipients
 }
 
 // Envelope is a verified envelope, or one just made.
@@ -53,7 +55,7 @@ func New(ctx context.Context, d Draft, signer Signer, random io.Reader) (Envelop
 		return Envelope{}, err
 	}
 	d.Content.ContextSalt = salt
-	sealed, err := encrypt(d.Content.marshal(), d.Keys)
+	sealed, err := encrypt(d.Content.marshal(), d.Keys, d.Known)
 	if err != nil {
 		return Envelope{}, err
 	}
@@ -66,10 +68,10 @@ func New(ctx context.Context, d Draft, signer Signer, random io.Reader) (Envelop
 	return sign(ctx, h, sealed, signer)
 }
 
-func encrypt(plain []byte, keys []authority.PublicKey) ([]byte, error) {
+func encrypt(plain []byte, keys []authority.PublicKey, known *Recipients) ([]byte, error) {
 	recipients := make([]age.Recipient, 0, len(keys))
 	for _, k := range keys {
-		r, err := recipient(k)
+		r, err := known.parse(k)
 		if err != nil {
 			return nil, err
 		}
@@ -87,17 +89,6 @@ func encrypt(plain []byte, keys []authority.PublicKey) ([]byte, error) {
 		return nil, fault.Wrap(err, fault.Internal, "", "seal message", "sealing failed")
 	}
 	return out.Bytes(), nil
-}
-
-func recipient(k authority.PublicKey) (age.Recipient, error) {
-	if k.Algorithm() != authority.AgeHybrid {
-		return nil, fault.New(fault.Invalid, "malformed-key", "seal", "a sealing key is an age hybrid recipient")
-	}
-	r, err := age.ParseHybridRecipient(string(k.Bytes()))
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "malformed-key", "seal", "a sealing key in the directory is not an age hybrid recipient")
-	}
-	return r, nil
 }
 
 func sign(ctx context.Context, h message.Header, sealed []byte, signer Signer) (Envelope, error) {
