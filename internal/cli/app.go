@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,26 +35,34 @@ type app struct {
 	timeout time.Duration
 	// lang is read from langTag before a command runs.
 	lang authority.Language
+	// running is set when a command has begun: an error before that is about the command line.
+	running bool
 }
 
 // Main runs one command line and returns the exit code.
 func Main(ctx context.Context, args []string, streams Streams, clock func() time.Time, random io.Reader) int {
+	// A wrong flag before --json is reported as JSON too.
 	a := &app{streams: streams, clock: clock, random: random}
 	root := a.root()
+	a.json = slices.Contains(args, "--json")
 	root.SetArgs(args)
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	var known *fault.Error
+	if !a.running && !errors.As(err, &known) {
+		err = misused(c, err.Error())
 	}
 	return a.fail(err)
 }
 
 // group is a command that only holds others.
 func group(use, short string, children ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: onlyCommands, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(children...)
 	return c
 }
@@ -90,12 +100,13 @@ func (a *app) fail(err error) int {
 }
 
 // sentence is what a person reads: operation and reason. The cause is for logs, save where nothing else is known.
+// "call" is what room wire puts where only the other side knew what was being done.
 func sentence(err error) string {
 	f := fault.As(err)
 	switch {
 	case f.Cause != nil && f.Op == "":
 		return f.Cause.Error()
-	case f.Op == "":
+	case f.Op == "" || f.Op == "call":
 		return f.Say
 	}
 	return f.Op + ": " + f.Say
