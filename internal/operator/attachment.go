@@ -1,0 +1,235 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/message"
+	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
+	"github.com/enlace-network/enlace/internal/wire"
+)
+
+const (
+	slice = 256 << 10 // most bytes of one message
+	// upSlice is what we send at most: on a line of 1 kB/s it arrives within the time that a silent sender has.
+	upSlice    = 64 << 10
+	infoHeader = "enlace-attachment-bin"
+)
+
+// AddAttachment reads a file from the stream, as fast as it can be stored.
+func (d *Door) AddAttachment(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse]) error {
+	ctx, release := d.whileValid(stream.Context())
+	defer release()
+	first, err := stream.Recv()
+	if err != nil {
+		return brokenOff(err)
+	}
+	id, err := message.ParseID(first.GetRequestId())
+	if err != nil {
+		return err
+	}
+	if first.GetNote().GetName() == "" {
+		return fault.New(fault.Invalid, "no-name", "add attachment", "the file needs a name")
+	}
+	src, end := receive(ctx, stream, first.GetData(), d.c.Idle)
+	defer end()
+	info, err := d.c.Attachments.Add(ctx, callerFrom(ctx).Principal, id, first.GetNote(), src)
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(&operatorv1.AddAttachmentResponse{Index: info.GetIndex(), Size: info.GetSize(), Digest: info.GetDigest()})
+}
+
+// receive makes the rest of an upload a reader. A slice is taken from the stream when the one before it has been
+// read, so the sender is held back by gRPC's window and at most two slices are in memory. The reader fails when the
+// sender is silent for longer than idle, when ctx ends, or when more comes than an attachment may have. end must be
+// called; after it the reader is of no use.
+func receive(ctx context.Context, stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], head []byte, idle time.Duration) (io.Reader, func()) {
+	r, w := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
+	silence := time.AfterFunc(idle, func() {
+		_ = w.CloseWithError(fault.New(fault.Retry, "too-slow", "receive attachment", "nothing came for too long"))
+	})
+	silence.Stop()
+	go func() {
+		_ = w.CloseWithError(pump(stream, w, head, func() func() bool {
+			silence.Reset(idle)
+			return silence.Stop
+		}))
+	}()
+	return r, func() {
+		stop()
+		silence.Stop()
+		_ = r.Close() // the pump's next write fails; its next receive fails when the handler has returned
+	}
+}
+
+// pump copies slices until the sender closes its side: then it returns nil, which the reader sees as the end.
+func pump(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], w io.Writer, data []byte, wait func() func() bool) error {
+	total := 0
+	for {
+		if len(data) > slice {
+			return fault.New(fault.TooLarge, "too-large", "receive attachment", "a slice has at most 256 KiB")
+		}
+		if total += len(data); total > message.MaxAttachment {
+			return fault.New(fault.TooLarge, "too-large", "receive attachment", "an attachment has at most 16 GiB")
+		}
+		if len(data) > 0 {
+			if _, err := w.Write(data); err != nil {
+				return err
+			}
+		}
+		stopWaiting := wait()
+		next, err := stream.Recv()
+		stopWaiting()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return brokenOff(err)
+		}
+		if next.GetRequestId() != "" || next.GetNote() != nil {
+			return fault.New(fault.Invalid, "unexpected-field", "receive attachment", "only the first message says what the file is")
+		}
+		data = next.GetData()
+	}
+}
+
+// brokenOff explains why a stream gave no further message: a fault of ours, or the sender gone.
+func brokenOff(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return err
+	}
+	if errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, "incomplete", "receive attachment", "the stream was empty")
+	}
+	return wire.FromStatus(err)
+}
+
+// GetAttachment sends a file; the header says what it is, so that the receiver can tell whether it is whole.
+func (d *Door) GetAttachment(in *operatorv1.GetAttachmentRequest, stream grpc.ServerStreamingServer[operatorv1.GetAttachmentResponse]) error {
+	ctx, release := d.whileValid(stream.Context())
+	defer release()
+	ref, err := refOf(in)
+	if err != nil {
+		return err
+	}
+	src, info, err := d.c.Attachments.Open(ctx, callerFrom(ctx).Principal, ref)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	about, err := proto.Marshal(info)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "", "send attachment", "the description could not be written")
+	}
+	if err := stream.SendHeader(metadata.Pairs(infoHeader, string(about))); err != nil {
+		return err
+	}
+	return sendSlices(ctx, stream, src)
+}
+
+func refOf(in *operatorv1.GetAttachmentRequest) (AttachmentRef, error) {
+	ref := AttachmentRef{Index: in.GetIndex()}
+	var err error
+	if ref.Request, err = message.ParseID(in.GetRequestId()); err != nil {
+		return AttachmentRef{}, err
+	}
+	if in.GetMessageId() == "" {
+		return ref, nil
+	}
+	ref.Message, err = message.ParseID(in.GetMessageId())
+	return ref, err
+}
+
+func sendSlices(ctx context.Context, stream grpc.ServerStreamingServer[operatorv1.GetAttachmentResponse], src io.Reader) error {
+	buf := make([]byte, slice)
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := fill(src, buf)
+		if n > 0 {
+			// gRPC has encoded the message when Send returns, so buf may be used again.
+			if err := stream.Send(&operatorv1.GetAttachmentResponse{Data: buf[:n]}); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// fill reads until buf is full or src ends. io.ReadFull would not do: its ErrUnexpectedEOF means the end as well as a
+// source that was cut short, and a file cut short must never pass for a whole one.
+func fill(src io.Reader, buf []byte) (int, error) {
+	n := 0
+	for n < len(buf) {
+		m, err := src.Read(buf[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// infoOf is what a download is of, from its header.
+func infoOf(stream grpc.ServerStreamingClient[operatorv1.GetAttachmentResponse]) (*operatorv1.AttachmentInfo, error) {
+	md, err := stream.Header()
+	if err != nil {
+		return nil, wire.FromStatus(err)
+	}
+	values := md.Get(infoHeader)
+	if len(values) != 1 {
+		return nil, refusalOf(stream)
+	}
+	info := new(operatorv1.AttachmentInfo)
+	if err := proto.Unmarshal([]byte(values[0]), info); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "", "open attachment", "the node's description of the file cannot be read")
+	}
+	return info, nil
+}
+
+// sendFile sends a file after its first message; the caller closes the stream. Each read of src becomes a message, so a
+// source that trickles is not taken for a silent one. What the node says of a stream that it has ended itself comes with
+// the close, so that is no error here.
+func sendFile(stream grpc.ClientStreamingClient[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], first *operatorv1.AddAttachmentRequest, src io.Reader) error {
+	if err := stream.Send(first); err != nil {
+		return sendFault(err)
+	}
+	buf := make([]byte, upSlice)
+	for {
+		n, ended := src.Read(buf)
+		if n > 0 {
+			if err := stream.Send(&operatorv1.AddAttachmentRequest{Data: buf[:n]}); err != nil {
+				return sendFault(err)
+			}
+		}
+		if errors.Is(ended, io.EOF) {
+			return nil
+		}
+		if ended != nil {
+			return ended
+		}
+	}
+}
+
+func sendFault(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return wire.FromStatus(err)
+}

@@ -1,0 +1,230 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/enlace-network/enlace/internal/fault"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
+	"github.com/enlace-network/enlace/internal/wire"
+)
+
+// Trust is how a client knows its node. One of the two fields is needed.
+type Trust struct {
+	// Roots are the CA certificates that the node's certificate may chain to.
+	Roots *x509.CertPool
+	// Pin is the SHA-256 of the node's CA certificate, DER, which the node sends along; zero = none.
+	Pin [sha256.Size]byte
+}
+
+// ParsePin reads the SHA-256 of a CA certificate: 64 hexadecimal digits, colons between them allowed.
+func ParsePin(s string) ([sha256.Size]byte, error) {
+	b, err := hex.DecodeString(string(bytes.ReplaceAll([]byte(s), []byte(":"), nil)))
+	if err != nil || len(b) != sha256.Size {
+		return [sha256.Size]byte{}, fault.New(fault.Usage, "malformed-pin", "read certificate fingerprint", "a certificate fingerprint is 64 hexadecimal digits")
+	}
+	return [sha256.Size]byte(b), nil
+}
+
+// Client talks to a node's gRPC face as one caller. Every error is a fault; Retry where the node cannot be reached.
+// Close it when done.
+type Client struct {
+	Session     operatorv1.SessionServiceClient
+	Users       operatorv1.UserServiceClient
+	Requests    operatorv1.RequestServiceClient
+	Attachments operatorv1.AttachmentServiceClient
+	Directory   operatorv1.DirectoryQueryServiceClient
+	Node        operatorv1.NodeServiceClient
+	conn        *grpc.ClientConn
+}
+
+// Dial makes a client for host:port. It connects at the first call. An empty token is for Login alone.
+func Dial(addr string, trust Trust, token string) (*Client, error) {
+	config, err := trust.tls(addr)
+	if err != nil {
+		return nil, err
+	}
+	o := wire.ClientOptions{TLS: config}
+	if token != "" {
+		o.Token = secret(token)
+	}
+	conn, err := wire.Dial(addr, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		Session: operatorv1.NewSessionServiceClient(conn), Users: operatorv1.NewUserServiceClient(conn),
+		Requests: operatorv1.NewRequestServiceClient(conn), Attachments: operatorv1.NewAttachmentServiceClient(conn),
+		Directory: operatorv1.NewDirectoryQueryServiceClient(conn), Node: operatorv1.NewNodeServiceClient(conn), conn: conn,
+	}, nil
+}
+
+// Close hangs up.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// secret is a session's or token's secret, sent with every call and only over TLS.
+type secret string
+
+func (s secret) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(s)}, nil
+}
+
+func (secret) RequireTransportSecurity() bool { return true }
+
+func (t Trust) tls(addr string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return nil, fault.New(fault.Usage, "malformed-address", "dial node", "an address is a host, a colon and a port")
+	}
+	if t.Roots == nil && t.Pin == [sha256.Size]byte{} {
+		return nil, fault.New(fault.Usage, "no-trust", "dial node", "nothing says which certificate the node must show").
+			WithHint("give the CA certificate or its SHA-256")
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		ServerName: host,
+		// All that Go would check is checked by verify: a pinned CA comes with the connection and is in no pool.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(cs tls.ConnectionState) error { return t.verify(cs, host) },
+	}, nil
+}
+
+// verify wants a server certificate for host that chains to a root we were given.
+func (t Trust) verify(cs tls.ConnectionState, host string) error {
+	if len(cs.PeerCertificates) == 0 {
+		return untrusted(nil)
+	}
+	roots := t.Roots
+	if t.Pin != [sha256.Size]byte{} {
+		roots = x509.NewCertPool()
+		for _, c := range cs.PeerCertificates[1:] {
+			if sha256.Sum256(c.Raw) == t.Pin && c.IsCA {
+				roots.AddCert(c)
+			}
+		}
+	}
+	_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: roots, DNSName: host, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		return untrusted(err)
+	}
+	return nil
+}
+
+func untrusted(cause error) error {
+	f := fault.Wrap(cause, fault.Unauthenticated, "wrong-certificate", "greet node", "the node's certificate is not the one expected for this address")
+	var name x509.HostnameError
+	if errors.As(cause, &name) {
+		return f.WithHint("use a host name that the node's certificate carries")
+	}
+	var expired x509.CertificateInvalidError
+	if errors.As(cause, &expired) && expired.Reason == x509.Expired {
+		return f.WithHint("compare this machine's clock with the node's")
+	}
+	return f.WithHint("compare the fingerprint of the node's CA with its administrator")
+}
+
+// Upload adds a file to a draft.
+func (c *Client) Upload(ctx context.Context, request string, note *formatv1.AttachmentNote, src io.Reader) (*operatorv1.AddAttachmentResponse, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // where src fails, the stream ends unclosed and the node keeps nothing
+	stream, err := c.Attachments.AddAttachment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := sendFile(stream, &operatorv1.AddAttachmentRequest{RequestId: request, Note: note}, src); err != nil {
+		return nil, err
+	}
+	return stream.CloseAndRecv()
+}
+
+// Download writes a file to dst. It returns no error only if dst got the whole file, with the size and digest that the
+// node has on record.
+func (c *Client) Download(ctx context.Context, ref *operatorv1.GetAttachmentRequest, dst io.Writer) (*operatorv1.AttachmentInfo, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.Attachments.GetAttachment(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	info, err := infoOf(stream)
+	if err != nil {
+		return nil, err
+	}
+	sum, size := sha256.New(), uint64(0)
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.MultiWriter(sum, dst).Write(part.GetData()); err != nil {
+			return nil, err
+		}
+		size += uint64(len(part.GetData()))
+	}
+	if size != info.GetSize() || hex.EncodeToString(sum.Sum(nil)) != info.GetDigest() {
+		return nil, fault.New(fault.Retry, "incomplete", "download attachment", "the file did not arrive whole")
+	}
+	return info, nil
+}
+
+// Watch calls changed for every change after cursor (empty = from now on, "0" = from the beginning), oldest first,
+// until ctx ends, changed fails, or the node refuses. It dials again after cuts, and goes on where it stood.
+func (c *Client) Watch(ctx context.Context, cursor string, changed func(*operatorv1.WatchRequestsResponse) error) error {
+	const shortest, longest = 500 * time.Millisecond, 30 * time.Second
+	pause := shortest
+	for {
+		before := cursor
+		err := c.watchOnce(ctx, &cursor, changed)
+		if !fault.Is(err, fault.Retry) || ctx.Err() != nil {
+			return err
+		}
+		if cursor != before {
+			pause = shortest
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+			pause = min(2*pause, longest)
+		}
+	}
+}
+
+// watchOnce moves cursor past every change that was handed over.
+func (c *Client) watchOnce(ctx context.Context, cursor *string, changed func(*operatorv1.WatchRequestsResponse) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.Requests.WatchRequests(ctx, &operatorv1.WatchRequestsRequest{Cursor: *cursor})
+	if err != nil {
+		return err
+	}
+	if *cursor, err = startOf(stream); err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if err := changed(m); err != nil {
+			return err
+		}
+		*cursor = m.GetCursor()
+	}
+}

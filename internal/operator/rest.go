@@ -1,0 +1,223 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+
+	"github.com/enlace-network/enlace/internal/fault"
+	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
+)
+
+// Limits of the REST face; attachments stream and have limits of their own.
+const (
+	maxBody    = 2 << 20 // bytes of a JSON body: a request's body limit of 1 MiB, and room for its spelling in JSON
+	maxTarget  = 4 << 10 // bytes of path and query
+	maxHeaders = 16 << 10
+	// readTime is for a whole request but an upload, writeTime for the handling and the answer of one that does not
+	// stream. The streams set deadlines of their own.
+	readTime, writeTime = 2 * time.Minute, 3 * time.Minute
+	answerTime          = 30 * time.Second
+)
+
+// rest answers HTTP by calling the gRPC server through conn, so that both faces have one authentication, one table of
+// scopes and one set of limits. It keeps nothing.
+type rest struct {
+	requests    operatorv1.RequestServiceClient
+	attachments operatorv1.AttachmentServiceClient
+	gateway     http.Handler
+	origins     []string
+	patience    patience
+}
+
+// patience is how long a slow peer of a stream is waited for.
+type patience struct {
+	// idle is the longest silence within an upload or a download.
+	idle time.Duration
+	// beat is how often a silent event stream says that it lives.
+	beat time.Duration
+}
+
+// newREST builds the HTTP face. Origins are those that browsers may call from, such as https://desk.example; none by
+// default.
+func newREST(conn grpc.ClientConnInterface, origins []string, p patience) (http.Handler, error) {
+	gateway, err := newGateway(conn)
+	if err != nil {
+		return nil, err
+	}
+	document, err := openAPI()
+	if err != nil {
+		return nil, err
+	}
+	r := &rest{
+		requests: operatorv1.NewRequestServiceClient(conn), attachments: operatorv1.NewAttachmentServiceClient(conn),
+		gateway: gateway, origins: origins, patience: p,
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/requests/{id}/attachments", r.upload)
+	mux.HandleFunc("PUT /v1/requests/{id}/attachments", r.upload)
+	mux.HandleFunc("GET /v1/requests/{id}/attachments/{message}/{index}", r.download)
+	mux.HandleFunc("GET /v1/watch", r.watch)
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) })
+	mux.HandleFunc("/", r.unary)
+	return r.guard(mux), nil
+}
+
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+}
+
+// newGateway is the generated part: unary methods only, JSON only. Headers of a caller never become gRPC metadata,
+// but for its token; a method is what the request line says, whatever a header or form claims.
+func newGateway(conn grpc.ClientConnInterface) (http.Handler, error) {
+	nothing := func(string) (string, bool) { return "", false }
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
+		runtime.WithIncomingHeaderMatcher(nothing),
+		runtime.WithOutgoingHeaderMatcher(nothing),
+		runtime.WithOutgoingTrailerMatcher(nothing),
+		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+			refuse(w, fromGateway(err))
+		}),
+		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+			misroute(w, code)
+		}),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithStrictDeepWildcardMatching(), // or /v1/directory would be an entry without a name
+		runtime.WithMiddlewares(knownQueries().check),
+	)
+	ctx := context.Background() // the registrations keep it for nothing but logging
+	for _, err := range []error{
+		operatorv1.RegisterSessionServiceHandlerClient(ctx, mux, operatorv1.NewSessionServiceClient(conn)),
+		operatorv1.RegisterUserServiceHandlerClient(ctx, mux, operatorv1.NewUserServiceClient(conn)),
+		operatorv1.RegisterRequestServiceHandlerClient(ctx, mux, operatorv1.NewRequestServiceClient(conn)),
+		operatorv1.RegisterDirectoryQueryServiceHandlerClient(ctx, mux, operatorv1.NewDirectoryQueryServiceClient(conn)),
+		operatorv1.RegisterNodeServiceHandlerClient(ctx, mux, operatorv1.NewNodeServiceClient(conn)),
+	} {
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "", "open REST door", "the routes could not be registered")
+		}
+	}
+	return mux, nil
+}
+
+// guard stands before every route: headers that browsers obey, cross-origin rules, and one spelling for each path.
+func (r *rest) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		secure(w.Header())
+		if len(req.URL.EscapedPath())+len(req.URL.RawQuery) > maxTarget {
+			refuse(w, fault.New(fault.TooLarge, "too-large", "route request", "the address is too long"))
+			return
+		}
+		if !plainPath(req) {
+			refuse(w, fault.New(fault.Invalid, "malformed-path", "route request", "the path is not in its plain form").
+				WithHint("no dot segments, double slashes or encoded slashes"))
+			return
+		}
+		if r.crossOrigin(w, req) {
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+func secure(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Strict-Transport-Security", "max-age=31536000")
+	h.Set("X-Frame-Options", "DENY")
+}
+
+// plainPath refuses every second spelling of a path, so that no proxy before us and no rule can read it otherwise
+// than we do. An encoded slash is taken only where the rest of the path is a name that has slashes.
+func plainPath(req *http.Request) bool {
+	p, raw := req.URL.Path, strings.ToLower(req.URL.EscapedPath())
+	if !strings.HasPrefix(p, "/") || (p != "/" && path.Clean(p) != p) || strings.ContainsAny(p, "\\;") {
+		return false
+	}
+	if strings.ContainsFunc(p, func(c rune) bool { return c < 0x20 || c == 0x7f || c == '\uFFFD' }) {
+		return false
+	}
+	return !strings.Contains(raw, "%2f") || (strings.HasPrefix(raw, "/v1/directory/") && strings.HasPrefix(p, "/v1/directory/"))
+}
+
+// crossOrigin answers preflights and marks what a listed origin may read. It reports whether it has answered.
+func (r *rest) crossOrigin(w http.ResponseWriter, req *http.Request) bool {
+	h, origin := w.Header(), req.Header.Get("Origin")
+	preflight := req.Method == http.MethodOptions && req.Header.Get("Access-Control-Request-Method") != ""
+	if origin != "" {
+		h.Set("Vary", "Origin")
+	}
+	if origin == "" || !slices.Contains(r.origins, origin) {
+		if preflight {
+			refuse(w, fault.New(fault.Denied, "cross-origin", "route request", "pages of other origins may not call this node"))
+		}
+		return preflight
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	if preflight {
+		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID")
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return preflight
+}
+
+// unary reads the whole body, within its limit, and hands the request to the generated gateway.
+func (r *rest) unary(w http.ResponseWriter, req *http.Request) {
+	body, err := readBody(w, req)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	hold(w)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	req.ContentLength = int64(len(body))
+	req.Header.Del("Grpc-Timeout")
+	req.Header.Set("Accept", "application/json")
+	r.gateway.ServeHTTP(w, req)
+}
+
+// hold takes the reading deadline away once a request has been read. The server goes on reading, to learn when the
+// caller goes, and would take the deadline for that.
+func hold(w http.ResponseWriter) {
+	// Where a connection has no deadlines there is none to take away.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+func readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if err != nil {
+		return nil, bodyFault(err, "the body is larger than this method takes")
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if req.Method != http.MethodPost {
+		return nil, fault.New(fault.Invalid, "unexpected-body", "read request", "this method takes no body")
+	}
+	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return nil, fault.New(fault.Invalid, "media-type", "read request", "the body must be JSON").
+			WithHint("send the header Content-Type: application/json")
+	}
+	if req.URL.RawQuery != "" {
+		return nil, fault.New(fault.Invalid, "unexpected-query", "read request", "this method takes its fields in the body alone")
+	}
+	return body, nil
+}
