@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"time"
 
@@ -223,49 +222,7 @@ func milli(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// monitor answers operator.Monitor from the rooms that know. Certificate is when the node's certificate ends;
-// Components, which may be nil, are what else the assembly watches.
-type monitor struct {
-	node        authority.Node
-	incarnation message.Incarnation
-	version     string
-	x           *exchange.Exchange
-	directory   exchange.Directory
-	certificate func() (time.Time, error)
-	components  func() []*operatorv1.Component
-	clock       func() time.Time
-}
-
-// Status is what an administrator sees.
-func (m monitor) Status(ctx context.Context) (*operatorv1.GetStatusResponse, error) {
-	s, err := m.x.Status(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := &operatorv1.GetStatusResponse{
-		Node: m.node.String(), Incarnation: fmt.Sprintf("%d-%x", m.incarnation.Counter, m.incarnation.Random),
-		EvidenceSize: s.Events, EvidenceRoot: hex.EncodeToString(s.Root[:]), Version: m.version,
-	}
-	if snapshot := m.directory.Load(); snapshot != nil {
-		out.Network, out.Position = snapshot.NetworkID(), snapshot.Position()
-	}
-	out.Freshness, _ = m.directory.Freshness(m.clock())
-	if end, err := m.certificate(); err == nil {
-		out.CertificateExpires = milli(end)
-	}
-	if m.components != nil {
-		out.Components = m.components()
-	}
-	for _, p := range s.Peers {
-		out.Peers = append(out.Peers, &operatorv1.PeerInfo{
-			Node: p.Node.String(), LastContact: milli(p.LastContact), Queued: uint64(p.Queued), LastError: p.LastError,
-		})
-	}
-	return out, nil
-}
-
 var (
 	_ operator.Requests    = requests{}
 	_ operator.Attachments = requests{}
-	_ operator.Monitor     = monitor{}
 )
