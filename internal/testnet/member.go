@@ -8,6 +8,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/node"
 	"github.com/enlace-network/enlace/internal/operator"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
@@ -29,7 +30,11 @@ type Member struct {
 	Trust     operator.Trust
 	Passwords map[string]string
 
-	stop func() error
+	// StateKey signs for the state.
+	StateKey *keyring.OfflineKey
+
+	first string // the first account's name
+	stop  func() error
 }
 
 // Submit drafts a request, attaches files, sends and approves it, and returns its ID.
@@ -89,4 +94,47 @@ func sameSubjects(got, want []*formatv1.Subject) bool {
 		}
 	}
 	return true
+}
+
+// Stop ends this member's node alone.
+func (m *Member) Stop() error { return m.stop() }
+
+// staff logs the first administrator in and makes the other accounts through the operator door.
+func (m *Member) staff(ctx context.Context) error {
+	var err error
+	if m.Administrator, err = m.Login(ctx, m.first); err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		name  string
+		roles []string
+		as    **operator.Client
+	}{
+		{"officer", []string{"user"}, &m.Officer}, {"approver", []string{"approver"}, &m.Approver}, {"duty", []string{"duty", "user"}, &m.Duty},
+	} {
+		made, err := m.Administrator.Users.AddUser(ctx, &operatorv1.AddUserRequest{User: p.name, Authority: m.Authority.String(), Roles: p.roles})
+		if err != nil {
+			return err
+		}
+		m.Passwords[p.name] = made.GetPassword()
+		if *p.as, err = m.Login(ctx, p.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Login opens a session as a person would, and returns their client.
+func (m *Member) Login(ctx context.Context, user string) (*operator.Client, error) {
+	addr := m.Daemon.OperatorAddr.String()
+	stranger, err := operator.Dial(addr, m.Trust, "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stranger.Close() }()
+	session, err := stranger.Session.Login(ctx, &operatorv1.LoginRequest{User: user, Password: m.Passwords[user]})
+	if err != nil {
+		return nil, err
+	}
+	return operator.Dial(addr, m.Trust, session.GetToken())
 }
