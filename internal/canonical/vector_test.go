@@ -1,0 +1,227 @@
+package canonical_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/canonical"
+	"github.com/enlace-network/enlace/internal/ledger"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	"github.com/enlace-network/enlace/internal/vectortest"
+)
+
+const (
+	networkID = "5f0c5d0f3f9f0a0f6a6b9d7c4f1e2d3c5f0c5d0f3f9f0a0f6a6b9d7c4f1e2d3c"
+	made      = 1_772_366_400_000 // 2026-03-01T12:00:00Z
+	node      = "mx/node/primary"
+	signLabel = "mx/node/primary sign"
+)
+
+// formatVector is a message, its single form, and what identifies or signs it.
+type formatVector struct {
+	Name    string         `json:"name"`
+	Message string         `json:"message"`
+	Fields  any            `json:"fields"`
+	Bytes   vectortest.Hex `json:"bytes"`
+	Digest  vectortest.Hex `json:"digest"`
+	Label   string         `json:"label,omitempty"`
+	Key     string         `json:"key,omitempty"`
+	Signed  vectortest.Hex `json:"signed,omitempty"`
+}
+
+// vectorOf writes a message and proves that it reads back.
+func vectorOf(t *testing.T, name string, m proto.Message) formatVector {
+	t.Helper()
+	b := canonical.Marshal(m)
+	again := m.ProtoReflect().New().Interface()
+	if err := canonical.Unmarshal(b, again, len(b)); err != nil || !proto.Equal(again, m) {
+		t.Errorf("%s reads as %v, %v", name, again, err)
+	}
+	digest := sha256.Sum256(b)
+	return formatVector{Name: name, Message: string(m.ProtoReflect().Descriptor().FullName()), Fields: fieldsOf(t, m), Bytes: b, Digest: digest[:]}
+}
+
+// fieldsOf is the message as JSON with sorted keys: protojson alone varies its spaces on purpose.
+func fieldsOf(t *testing.T, m proto.Message) any {
+	t.Helper()
+	b, err := protojson.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields any
+	if err := json.Unmarshal(b, &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields
+}
+
+// signedVector adds Signed with one signature of the node.
+func signedVector(t *testing.T, name string, purpose authority.Purpose, m proto.Message) formatVector {
+	t.Helper()
+	v := vectorOf(t, name, m)
+	v.Label, v.Key = string(purpose), signLabel
+	v.Signed = canonical.Marshal(&formatv1.Signed{Payload: v.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, purpose, signLabel, v.Bytes)}})
+	return v
+}
+
+func signatureOf(t *testing.T, purpose authority.Purpose, label string, payload []byte) *formatv1.Signature {
+	t.Helper()
+	public, err := authority.ParsePublicKey(authority.Ed25519, vectortest.Public(label))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fp := public.Fingerprint()
+	value := ed25519.Sign(vectortest.SigningKey(label), authority.Message(purpose, payload))
+	if err := public.Verify(purpose, payload, value); err != nil {
+		t.Fatal(err)
+	}
+	return &formatv1.Signature{Algorithm: authority.Ed25519, Key: fp[:], Value: value}
+}
+
+func incarnation() *formatv1.Incarnation {
+	return &formatv1.Incarnation{Counter: 1, Random: vectortest.Bytes("incarnation", 8)}
+}
+
+func id(label string) []byte {
+	b := vectortest.Bytes(label, 16)
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], made)
+	copy(b, ms[2:])
+	b[6], b[8] = b[6]&0x0f|0x70, b[8]&0x3f|0x80
+	return b
+}
+
+func digest(parts ...[]byte) []byte {
+	d := sha256.Sum256(bytes.Join(parts, nil))
+	return d[:]
+}
+
+// PROTOCOL 9.1.
+func TestVectorEventLeaf(t *testing.T) {
+	salt, detail := vectortest.Bytes("event detail salt", 32), []byte("kind=identify-person")
+	vectors := []formatVector{
+		vectorOf(t, "about nothing, without detail", &formatv1.EventLeaf{Time: made, Kind: "ledger-created", Actor: "node"}),
+		vectorOf(t, "about a message, with a detail", &formatv1.EventLeaf{
+			Sequence: 7, Time: made, Kind: "submitted", Actor: "officer", Sender: "mx/fgr", MessageId: id("message"),
+			Digest: vectortest.Bytes("envelope digest", 32), Detail: digest(salt, detail),
+		}),
+	}
+	for _, v := range vectors {
+		e, err := ledger.ParseLeaf(v.Bytes)
+		if err != nil || e.Time.UnixMilli() != made || !bytes.Equal(e.Leaf, v.Bytes) {
+			t.Errorf("%s: %+v, %v", v.Name, e, err)
+		}
+	}
+	vectortest.Check(t, "event-leaf", "entries of the evidence log; the second one's detail is SHA-256 of Bytes(\"event detail salt\", 32) and "+string(detail),
+		[]string{"9.1"}, vectors)
+}
+
+// PROTOCOL 7.1.
+func TestVectorControl(t *testing.T) {
+	sealed := []byte("stands for an age file")
+	to, err := authority.ParsePublicKey(authority.AgeHybrid, []byte(vectortest.Identity("jm/node/primary seal").Recipient().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fp := to.Fingerprint()
+	header := vectorOf(t, "header", &formatv1.ControlHeader{
+		Version: 1, Network: networkID, Id: id("control"), From: node, To: "jm/node/primary", Incarnation: incarnation(),
+		Kind: "epoch-package", Created: made, Expires: made + 86_400_000, SealingKey: fp[:],
+		SealedSize: uint64(len(sealed)), SealedDigest: digest(sealed),
+	})
+	header.Label, header.Key = string(authority.ForControl), signLabel
+	envelope := vectorOf(t, "envelope", &formatv1.ControlEnvelope{
+		Header: header.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, authority.ForControl, signLabel, header.Bytes)}, Sealed: sealed,
+	})
+	vectortest.Check(t, "control", "a control header and its envelope", []string{"7.1"}, []formatVector{header, envelope})
+}
+
+func audienceID() []byte {
+	return digest([]byte("enlace/v1/audience\ndrugs.trafficking\ncategory\njm\nmx\n"))
+}
+
+// PROTOCOL 7.2, 7.3.
+func TestVectorEpochPackage(t *testing.T) {
+	key := vectortest.Bytes("epoch key", 32)
+	first := &formatv1.EpochPackage{
+		Network: networkID, Publisher: node, Incarnation: incarnation(), Epoch: 1, Category: "drugs.trafficking", Rule: "category",
+		States: []string{"jm", "mx"}, Position: 42, Time: made, Key: key,
+		Members:        digest([]byte("enlace/v1/members\njm/jcf jm/node/primary\nmx/fgr mx/node/primary\n")),
+		KeyFingerprint: digest([]byte("enlace/v1/epoch-key\n"), key),
+	}
+	next := proto.CloneOf(first)
+	next.Epoch, next.Key = 2, vectortest.Bytes("epoch key 2", 32)
+	next.KeyFingerprint = digest([]byte("enlace/v1/epoch-key\n"), next.Key)
+	next.Restrictions = [][]byte{[]byte("stands for a signed statement")}
+	next.Previous = digest(canonical.Marshal(first))
+	vectortest.Check(t, "epoch-package", "two epochs of one audience of the authorities jm/jcf and mx/fgr", []string{"7.2", "7.3"},
+		[]formatVector{vectorOf(t, "first", first), vectorOf(t, "next", next)})
+}
+
+// PROTOCOL 7.4, 7.5.
+func TestVectorFrame(t *testing.T) {
+	fingerprint := digest([]byte("enlace/v1/epoch-key\n"), vectortest.Bytes("epoch key", 32))
+	entries, hashes := chain()
+	frame := signedVector(t, "frame", authority.ForFrame, &formatv1.Frame{
+		Network: networkID, Publisher: node, Incarnation: incarnation(), Epoch: 1, KeyFingerprint: fingerprint,
+		Number: entries[1].GetNumber(), Previous: hashes[0], Sealed: []byte("stands for an age file"),
+	})
+	vectortest.Check(t, "frame", "the second alert of a chain; subject "+entries[1].GetSubject(), []string{"7.4", "7.5"}, []formatVector{frame})
+}
+
+// chain is two alerts and the hash after each.
+func chain() ([]*formatv1.ChainEntry, [][]byte) {
+	entries := []*formatv1.ChainEntry{
+		{Number: 1, Digest: vectortest.Bytes("alert 1", 32), Subject: "alert.drugs.trafficking.routine.mx"},
+		{Number: 2, Digest: vectortest.Bytes("alert 2", 32), Subject: "alert.drugs.trafficking.immediate.mx"},
+	}
+	previous, hashes := make([]byte, 32), [][]byte(nil)
+	for _, e := range entries {
+		number := binary.BigEndian.AppendUint64(nil, e.GetNumber())
+		previous = digest([]byte("enlace/v1/chain\n"), previous, number, e.GetDigest(), []byte(e.GetSubject()))
+		hashes = append(hashes, previous)
+	}
+	return entries, hashes
+}
+
+// PROTOCOL 7.2, 7.5.
+func TestVectorChainIndex(t *testing.T) {
+	entries, hashes := chain()
+	whole := &formatv1.ChainIndex{Network: networkID, Publisher: node, Incarnation: incarnation(), Audience: audienceID(), First: 1, Previous: make([]byte, 32), Entries: entries}
+	tail := &formatv1.ChainIndex{Network: networkID, Publisher: node, Incarnation: incarnation(), Audience: audienceID(), First: 2, Previous: hashes[0], Entries: entries[1:]}
+	vectortest.Check(t, "chain-index", "a chain from its beginning, and its second entry alone", []string{"7.2", "7.5"}, []formatVector{
+		signedVector(t, "whole", authority.ForChainIndex, whole), signedVector(t, "tail", authority.ForChainIndex, tail),
+	})
+}
+
+// PROTOCOL 8.5.
+func TestVectorCumulativeReceipt(t *testing.T) {
+	_, hashes := chain()
+	m := &formatv1.CumulativeReceipt{
+		Network: networkID, Node: node, Incarnation: incarnation(), Publisher: "jm/node/primary",
+		PublisherIncarnation: &formatv1.Incarnation{Counter: 2, Random: vectortest.Bytes("incarnation jm", 8)},
+		Audience:             audienceID(), Position: 9, ChainHash: hashes[1],
+		PassedOver: []*formatv1.NumberRange{{First: 1, Last: 3}, {First: 5, Last: 5}},
+		Refused:    []*formatv1.RefusedNumber{{Number: 4, Code: "expired"}},
+		Time:       made, Checkpoint: vectortest.Bytes("salted checkpoint", 32),
+	}
+	vectortest.Check(t, "cumulative-receipt", "a chain up to 9: 1 to 3 and 5 passed over, 4 refused", []string{"8.5"},
+		[]formatVector{signedVector(t, "receipt", authority.ForCumulativeReceipt, m)})
+}
+
+// PROTOCOL 9.4.
+func TestVectorCommitment(t *testing.T) {
+	origin := "enlace." + networkID[:16] + "/" + node + "/evidence/1-" + "0011223344556677"
+	first := &formatv1.CheckpointCommitment{Origin: origin, Sequence: 1, SaltedHash: vectortest.Bytes("salted 1", 32)}
+	second := &formatv1.CheckpointCommitment{Origin: origin, Sequence: 2, SaltedHash: vectortest.Bytes("salted 2", 32), Previous: digest(canonical.Marshal(first))}
+	vectortest.Check(t, "checkpoint-commitment", "two commitments of one log; the second names the first", []string{"9.4"},
+		[]formatVector{vectorOf(t, "first", first), vectorOf(t, "second", second)})
+}
