@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"sync"
 	"time"
 
@@ -51,7 +50,7 @@ func Connect(ctx context.Context, addr, fingerprint string, now func() time.Time
 
 // Bootstrap fetches the genesis of the network with that fingerprint (64 hexadecimal digits, PROTOCOL 2.6), which
 // came by a road the hub has no hand in. The genesis proves itself by it; then the hub must prove to be the one that
-// the genesis names. Errors: Denied "wrong-genesis"; Unauthenticated as wire.HubIdentity.
+// the genesis names. Errors: Denied "wrong-genesis"; Unauthenticated as wire.HubIdentity. PROTOCOL 11.2.
 func Bootstrap(ctx context.Context, addr, fingerprint string, now func() time.Time, config TLS) ([]byte, error) {
 	var seen witnessed
 	conn, err := wire.Dial(addr, wire.ClientOptions{TLS: config(seen.note)})
@@ -105,13 +104,14 @@ func (w *witnessed) last() tls.ConnectionState {
 }
 
 // Propose hands in a signed statement with the contact cards it names. On return it is durable in the hub's log, at
-// the position returned; the same statement again has the same position. Errors as directory.Apply.
+// the position returned; the same statement again has the same position. Errors as directory.Apply. PROTOCOL 11.3.
 func (c *Client) Propose(ctx context.Context, statement []byte, cards ...[]byte) (uint64, error) {
 	r, err := c.api.Propose(ctx, &directoryv1.ProposeRequest{Statement: statement, Cards: cards})
 	return r.GetPosition(), err
 }
 
 // Card fetches a contact card and proves that it is the one that the directory names. NotFound "no-card".
+// PROTOCOL 11.5.
 func (c *Client) Card(ctx context.Context, hash directory.Hash) ([]byte, error) {
 	r, err := c.api.GetCard(ctx, &directoryv1.GetCardRequest{Hash: hash[:]})
 	if err != nil {
@@ -174,9 +174,4 @@ func outOfOrder() error {
 }
 
 // Close ends the connection.
-func (c *Client) Close() error {
-	if err := c.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
-		return err
-	}
-	return nil
-}
+func (c *Client) Close() error { return c.conn.Close() }

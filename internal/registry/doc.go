@@ -9,7 +9,7 @@
 //
 // A statement is durable before Propose answers and before anyone acts on it (promise P1). The hub is not trusted:
 // a follower verifies every entry from the genesis on, whose fingerprint it was given by a person (promises P6, P9).
-// The room imports no door and no ledger. PROTOCOL 4.15, 11.
+// The room imports no door and no ledger. PROTOCOL 4.15 and chapter 11.
 //
 // # The log file
 //

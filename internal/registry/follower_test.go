@@ -83,6 +83,7 @@ func eventually(t *testing.T, done func() bool) {
 }
 
 // TestFollowThousand: a node that joins late has every statement, byte for byte, and so after a restart without hub.
+// PROTOCOL 11.4, promise P8.
 func TestFollowThousand(t *testing.T) {
 	n := newNetwork(t)
 	h := n.start()
@@ -338,4 +339,39 @@ func TestFollowersCard(t *testing.T) {
 	if _, err := f.Card(ctx, directory.Hash{1}); !fault.Is(err, fault.Retry) {
 		t.Errorf("another, without hub: %v, want retry", err)
 	}
+}
+
+// TestShorterHub: a hub that was restored from an old backup is noticed, and a person told. PROTOCOL 11.4.
+func TestShorterHub(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	mx := h.known("mx")[0]
+	data := t.TempDir()
+	f := n.follow(mx, data, h.addr)
+	f.reach(t, n.current.Load().Position())
+	f.stop()
+	h.stop()
+	// The hub comes back with all but the last entry, and mx has all of them and one more.
+	old := t.TempDir()
+	l, err := registry.OpenLog(filepath.Join(h.data, "directory.log"), nil)
+	must(t, err)
+	shorter, err := registry.OpenLog(filepath.Join(old, "directory.log"), nil)
+	must(t, err)
+	for e, err := range l.Entries(1) {
+		must(t, err)
+		must(t, shorter.Append(e))
+	}
+	must(t, l.Close())
+	must(t, shorter.Close())
+	n.propose = nil
+	longer, err := registry.OpenLog(filepath.Join(data, "directory.log"), nil)
+	must(t, err)
+	must(t, longer.Append(n.move(mx, "example.org:443")))
+	must(t, longer.Close())
+	h = n.serve(old, "127.0.0.1:0", nil)
+	f = n.follow(mx, data, h.addr)
+	eventually(t, func() bool {
+		raised := f.alarms.raised()
+		return len(raised) > 0 && raised[0] == "beyond-log"
+	})
 }

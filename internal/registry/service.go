@@ -18,7 +18,7 @@ import (
 const (
 	opPropose = "hand in statement"
 	opFollow  = "follow directory"
-	// heartbeat is how often a follower hears from a hub that has nothing new. PROTOCOL 11.
+	// heartbeat is how often a follower hears from a hub that has nothing new. PROTOCOL 11.4.
 	heartbeat = 30 * time.Second
 	// maxCards is the most contact cards with one statement.
 	maxCards  = 64
@@ -27,7 +27,7 @@ const (
 )
 
 // Allow is who may call what at the hub's door: anyone the genesis; a node or key holder, also while suspended, to hand
-// in a statement, which speaks for itself; and the rest for members in good standing. PROTOCOL 11.
+// in a statement, which speaks for itself; and the rest for members in good standing. PROTOCOL 11.1.
 func Allow(p wire.Peer, method string) error {
 	member := p.IsNode() || p.IsHolder()
 	switch method {
@@ -162,12 +162,12 @@ func (s *Service) Close() error {
 	return s.log.Close()
 }
 
-// GetGenesis implements enlace.directory.v1.
+// GetGenesis implements enlace.directory.v1. PROTOCOL 11.2.
 func (s *Service) GetGenesis(context.Context, *directoryv1.GetGenesisRequest) (*directoryv1.GetGenesisResponse, error) {
 	return &directoryv1.GetGenesisResponse{Statement: s.current.Load().Genesis()}, nil
 }
 
-// GetCard implements enlace.directory.v1.
+// GetCard implements enlace.directory.v1. PROTOCOL 11.5.
 func (s *Service) GetCard(_ context.Context, r *directoryv1.GetCardRequest) (*directoryv1.GetCardResponse, error) {
 	if len(r.GetHash()) != len(directory.Hash{}) {
 		return nil, noCard()
@@ -180,6 +180,7 @@ func (s *Service) GetCard(_ context.Context, r *directoryv1.GetCardRequest) (*di
 }
 
 // Propose implements enlace.directory.v1: when it answers, the statement is on stable storage and in force here.
+// PROTOCOL 11.3.
 func (s *Service) Propose(ctx context.Context, r *directoryv1.ProposeRequest) (*directoryv1.ProposeResponse, error) {
 	st, err := directory.ParseStatement(r.GetStatement())
 	if err != nil {
@@ -199,20 +200,23 @@ func (s *Service) Propose(ctx context.Context, r *directoryv1.ProposeRequest) (*
 }
 
 // checkCards refuses cards that the statement does not name. Cards it names and that do not come may be here already.
+// PROTOCOL 4.8, 11.3.
 func checkCards(st directory.Statement, cards [][]byte) error {
 	if len(cards) > maxCards {
 		return fault.New(fault.TooLarge, "too-many", opPropose, "too many contact cards with one statement")
 	}
-	named := map[directory.Hash]bool{}
-	for _, h := range st.Cards() {
-		named[h] = true
+	desks := map[directory.Hash]string{}
+	if d, ok := st.Body().(directory.AuthorityDeclaration); ok {
+		for _, desk := range d.Desks {
+			desks[desk.Card] = desk.Slug
+		}
 	}
-	for _, card := range cards {
-		_, hash, err := directory.ParseCard(card)
+	for _, b := range cards {
+		card, hash, err := directory.ParseCard(b)
 		if err != nil {
 			return err
 		}
-		if !named[hash] {
+		if desk, named := desks[hash]; !named || card.Desk != desk || card.Authority != st.Subject().Name() {
 			return fault.New(fault.Invalid, "unknown-card", opPropose, "a contact card is not the one that the statement names")
 		}
 	}
@@ -271,7 +275,7 @@ func (s *Service) decide(st directory.Statement) error {
 }
 
 // Follow implements enlace.directory.v1. Each follower reads the log at its own pace; a slow one holds up nobody and
-// costs no queue.
+// costs no queue. PROTOCOL 11.4.
 func (s *Service) Follow(r *directoryv1.FollowRequest, stream grpc.ServerStreamingServer[directoryv1.FollowResponse]) error {
 	next := max(r.GetFrom(), 1)
 	if next > s.current.Load().Position()+1 {

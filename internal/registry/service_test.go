@@ -116,7 +116,7 @@ func (h *hub) clientBy(config registry.TLS) *registry.Client {
 	return c
 }
 
-// TestWhoMayCallWhat is the hub's door, method by method. PROTOCOL 11.
+// TestWhoMayCallWhat is the hub's door, method by method. PROTOCOL 11.1.
 func TestWhoMayCallWhat(t *testing.T) {
 	n := newNetwork(t)
 	h := n.start()
@@ -180,7 +180,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 	}
 }
 
-// TestProposeRefusals: what does not hold gets its reason and changes nothing.
+// TestProposeRefusals: what does not hold gets its reason and changes nothing. PROTOCOL 11.3.
 func TestProposeRefusals(t *testing.T) {
 	n := newNetwork(t)
 	h := n.start()
@@ -280,7 +280,7 @@ func TestNoReplyBeforeSync(t *testing.T) {
 	<-h.service.Failed()
 }
 
-// TestCards: a card comes with its statement, is given to members, and goes with the desk's next card.
+// TestCards: a card comes with its statement, is given to members, and goes with the desk's next card. PROTOCOL 4.8, 11.5.
 func TestCards(t *testing.T) {
 	n := newNetwork(t)
 	h := n.start()
@@ -396,6 +396,7 @@ func TestSlowFollower(t *testing.T) {
 	}
 }
 
+// TestBootstrap: the genesis proves itself by its fingerprint, and the hub by the genesis. PROTOCOL 11.2.
 func TestBootstrap(t *testing.T) {
 	n := newNetwork(t)
 	h := n.start()

@@ -103,7 +103,7 @@ type line struct {
 	mu      sync.Mutex
 	conn    net.Conn             // guarded by mu; the connection last opened
 	state   *tls.ConnectionState // guarded by mu; whom it leads to, once accepted
-	refusal error                // guarded by mu; why the last handshake was refused by us
+	refusal error                // guarded by mu; why we refused the other side last
 }
 
 // watching is the TLS configuration with the outcome of each handshake remembered.
@@ -149,6 +149,7 @@ func (l *line) check() error {
 	err := l.verify(*l.state)
 	if err != nil {
 		l.hangUp()
+		l.refusal = err // gRPC may try the closed connection once more
 	}
 	return err
 }

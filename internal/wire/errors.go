@@ -20,7 +20,7 @@ const (
 	maxCode     = 64
 )
 
-// kindCodes is the mapping, one to one, so that a client without our error detail still reads the kind.
+// kindCodes is the mapping, one to one, so that a client without our error detail still reads the kind. PROTOCOL 8.3.
 var kindCodes = map[fault.Kind]codes.Code{
 	fault.Internal:        codes.Internal,
 	fault.Invalid:         codes.InvalidArgument,
@@ -43,11 +43,10 @@ func ToStatus(err error) error {
 	if f == nil {
 		return err // gRPC's own, such as a message beyond the limit
 	}
-	say := f.Say
 	if f.Kind == fault.Internal {
-		say = "something failed inside the program"
+		f = fault.New(fault.Internal, "", "", "something failed inside the program")
 	}
-	st := status.New(kindCodes[f.Kind], say)
+	st := status.New(kindCodes[f.Kind], f.Say)
 	info := &errdetails.ErrorInfo{Reason: f.Code, Domain: errorDomain, Metadata: map[string]string{"kind": f.Kind.String()}}
 	if f.Hint != "" {
 		info.Metadata["hint"] = f.Hint

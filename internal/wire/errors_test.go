@@ -21,8 +21,12 @@ func TestEveryKindComesBack(t *testing.T) {
 			t.Errorf("%v and %v have one code", kind, other)
 		}
 		seen[status.Code(st)] = kind
-		if got := wire.FromStatus(st); !fault.Is(got, kind) || fault.CodeOf(got) != "some-code" {
-			t.Errorf("%v came back as %v", kind, got)
+		code := "some-code"
+		if kind == fault.Internal {
+			code = "" // what broke here is nobody else's business
+		}
+		if got := wire.FromStatus(st); !fault.Is(got, kind) || fault.CodeOf(got) != code {
+			t.Errorf("%v came back as %v (%q)", kind, got, fault.CodeOf(got))
 		}
 	}
 	if wire.ToStatus(nil) != nil || wire.FromStatus(nil) != nil {

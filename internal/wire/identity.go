@@ -30,7 +30,7 @@ const (
 
 const opGreet = "greet peer"
 
-// maxLeaf is the longest life of a leaf certificate, 7 days, and an hour for issuers that backdate. DESIGN 5.
+// maxLeaf is the longest life of a leaf certificate, 7 days, and an hour for issuers that backdate. PROTOCOL 3.6.
 const maxLeaf = 7*24*time.Hour + time.Hour
 
 // Identity judges the certificate of the other side against the directory in force: at the handshake by Verify,
@@ -44,7 +44,7 @@ type Identity struct {
 // NodeIdentity accepts nodes of this network: one SPIFFE ID that names a node, a chain to the CA bundle of the node's
 // own state, and a node that is declared and neither revoked nor suspended, nor its state.
 //
-// Errors: Unauthenticated with one of the codes of this package, Denied as directory.View.CheckNode. PROTOCOL 3.5.
+// Errors: Unauthenticated with one of the codes of this package, Denied as directory.View.CheckNode. PROTOCOL 3.5, 3.6.
 func NodeIdentity(current *directory.Current, now func() time.Time) Identity {
 	return Identity{current, now, func(v directory.View, leaf *x509.Certificate) (Peer, error) {
 		node, err := nodeOf(v, leaf)
@@ -68,6 +68,7 @@ func ThisNode(current *directory.Current, now func() time.Time, want authority.N
 }
 
 // HubIdentity accepts the directory hub: its SPIFFE ID and a chain to the CA bundle that the directory names.
+// PROTOCOL 3.5, 3.6.
 func HubIdentity(current *directory.Current, now func() time.Time) Identity {
 	return Identity{current, now, func(v directory.View, leaf *x509.Certificate) (Peer, error) {
 		id, err := identityOf(leaf)
@@ -83,7 +84,7 @@ func HubIdentity(current *directory.Current, now func() time.Time) Identity {
 
 // VisitorIdentity is for the hub's own door. It accepts anyone with a certificate and says in Peer who it is: a
 // node, the holder of a state or steward key (by a self-signed certificate of that key), or a stranger. Barred says
-// what is wrong; whoever is Barred may call only what the door leaves open.
+// what is wrong; whoever is Barred may call only what the door leaves open. PROTOCOL 11.1.
 func VisitorIdentity(current *directory.Current, now func() time.Time) Identity {
 	return Identity{current, now, func(v directory.View, leaf *x509.Certificate) (Peer, error) {
 		if len(leaf.URIs) > 0 {

@@ -1,0 +1,197 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/keyring"
+	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
+	"github.com/enlace-network/enlace/internal/registry"
+	"github.com/enlace-network/enlace/internal/wire"
+)
+
+const (
+	opStart    = "start hub"
+	stopWithin = 5 * time.Second
+)
+
+// Options are what the world gives the hub beside its configuration. Clock and Log are required.
+type Options struct {
+	// GRPC is a listener that is already open, for tests and socket activation; nil = as configured.
+	GRPC net.Listener
+	// Prompt asks a person for the passphrase of the keyring; nil where there is nobody to ask.
+	Prompt keyring.Prompt
+	Clock  func() time.Time
+	Log    *zap.Logger
+	// Ready is called once the door is open; may be nil.
+	Ready func(*Daemon)
+}
+
+// Daemon is a running hub as its own process may use it.
+type Daemon struct {
+	Addr      net.Addr
+	Directory *directory.Current
+	// Fingerprint is the network's, 64 hexadecimal digits.
+	Fingerprint string
+}
+
+// daemon holds what was opened, in the order it was opened.
+type daemon struct {
+	Options
+	cfg     Config
+	ring    *keyring.Ring
+	service *registry.Service
+	server  *wire.Server
+	closers []func() error
+}
+
+// Run opens everything, serves until ctx ends or a part fails, and closes everything in reverse order. What was
+// acknowledged is on disk at every moment, so it does not matter how a hub ends. A second one on the same data is
+// refused (Conflict "data-in-use").
+func Run(ctx context.Context, cfg Config, o Options) error {
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	d := &daemon{Options: o, cfg: cfg}
+	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openDoor, d.openListener} {
+		if err := open(); err != nil {
+			return errors.Join(err, d.close())
+		}
+	}
+	return errors.Join(d.serve(ctx), d.close())
+}
+
+func (d *daemon) close() error {
+	var all []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		all = append(all, d.closers[i]())
+	}
+	return errors.Join(all...)
+}
+
+func (d *daemon) openData() error {
+	if err := os.MkdirAll(d.cfg.Data, 0o700); err != nil {
+		return fault.Wrap(err, fault.Usage, "no-folder", opStart, "the data folder cannot be made: "+d.cfg.Data)
+	}
+	return nil
+}
+
+func (d *daemon) openKeys() error {
+	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
+	if err != nil {
+		return err
+	}
+	if path := unlock.Path(); path != "" {
+		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
+			return err
+		} else if err != nil {
+			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
+		}
+	}
+	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
+	return err
+}
+
+func (d *daemon) openDirectory() error {
+	genesis, err := readGenesis(d.cfg.Network.GenesisFile)
+	if err != nil {
+		return err
+	}
+	d.service, err = registry.OpenService(registry.ServiceOptions{Data: d.cfg.Data, Genesis: genesis.Signed(), Now: d.Clock, Log: d.Log})
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.service.Close)
+	return nil
+}
+
+// openDoor makes the server. Anyone with a certificate may connect; registry.Allow says what is left for whom.
+func (d *daemon) openDoor() error {
+	current := d.service.Current()
+	id, err := authority.HubID(current.Load().NetworkName())
+	if err != nil {
+		return err
+	}
+	hosts, err := d.cfg.hosts()
+	if err != nil {
+		return err
+	}
+	source := d.ring.HubSource(id, hosts, d.Clock)
+	if _, err := source.Certificate(); err != nil { // now, not at the first caller's expense
+		return err
+	}
+	identity := wire.VisitorIdentity(current, d.Clock)
+	d.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify),
+		Authorise: identity.Authorise(registry.Allow), Changed: current.Changed, Log: d.Log})
+	directoryv1.RegisterDirectoryServiceServer(d.server, d.service)
+	return nil
+}
+
+func (d *daemon) openListener() error {
+	if d.GRPC != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", d.cfg.Listen.GRPC)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "no-listener", opStart, "the address of listen.grpc cannot be opened: "+d.cfg.Listen.GRPC)
+	}
+	d.GRPC = l
+	return nil
+}
+
+// serve runs until ctx ends, the listener fails, or the disk does: then nothing more could be acknowledged.
+func (d *daemon) serve(ctx context.Context) error {
+	snapshot := d.service.Current().Load()
+	d.Log.Info("ready", zap.String("network", snapshot.NetworkName()), zap.String("fingerprint", snapshot.NetworkID()),
+		zap.Uint64("position", snapshot.Position()), zap.Stringer("grpc", d.GRPC.Addr()))
+	if d.Ready != nil {
+		d.Ready(&Daemon{Addr: d.GRPC.Addr(), Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()})
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.server.Serve(d.GRPC) })
+	group.Go(func() error {
+		var err error
+		select {
+		case <-ctx.Done():
+		case <-d.service.Failed():
+			err = fault.New(fault.Internal, "disk", opStart, "the disk failed, so nothing more can be acknowledged")
+		}
+		d.service.Release()
+		d.server.Shut(stopWithin)
+		return err
+	})
+	return group.Wait()
+}
+
+// readGenesis reads the signed genesis from its file.
+func readGenesis(path string) (directory.Statement, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return directory.Statement{}, fault.Wrap(err, fault.Usage, "no-genesis", opStart, "the network has no signed genesis yet: "+path).
+			WithHint("have every steward sign the draft, then install it")
+	}
+	if err != nil {
+		return directory.Statement{}, fault.Wrap(err, fault.Usage, "no-genesis", opStart, "the genesis cannot be read: "+path)
+	}
+	return parseGenesis(b)
+}
+
+func parseGenesis(b []byte) (directory.Statement, error) {
+	bundle, err := directory.ParseBundle(b)
+	if err != nil {
+		return directory.Statement{}, err
+	}
+	if len(bundle.Statements) != 1 || bundle.Statements[0].Kind() != directory.KindGenesis {
+		return directory.Statement{}, fault.New(fault.Invalid, "no-genesis", opStart, "the file does not hold one genesis and nothing else")
+	}
+	return bundle.Statements[0], nil
+}
