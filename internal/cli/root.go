@@ -39,6 +39,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.toolCommands()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	explainCobra(root)
 	a.finish(root)
 	return root
 }
@@ -53,12 +54,14 @@ func (a *app) officerCommands() []*cobra.Command {
 
 // ceremonyCommands are those of stewards and administrators, who hold key files.
 func (a *app) ceremonyCommands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		a.networkCommand(), a.stewardCommand(), a.stateCommand(), a.authorityCommand(), a.nodeCommand(), a.statementCommand(), a.contactCommand(),
+	}
 }
 
 // toolCommands are those that need neither.
 func (a *app) toolCommands() []*cobra.Command {
-	return []*cobra.Command{a.manCommand(), a.versionCommand()}
+	return []*cobra.Command{a.demoCommand(), a.benchCommand(), a.manCommand(), a.versionCommand()}
 }
 
 func (a *app) globalFlags(f *pflag.FlagSet) {
@@ -115,12 +118,26 @@ func (a *app) finish(c *cobra.Command) {
 	}
 }
 
+// explainCobra gives the commands that cobra made their examples.
+func explainCobra(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Example = "  enlace help request new"
+		case "completion":
+			for _, shell := range c.Commands() {
+				shell.Example = "  enlace completion " + shell.Name() + " > enlace-completion." + shell.Name()
+			}
+		}
+	}
+}
+
 // onlyCommands are the arguments of a command that only holds others: none.
 func onlyCommands(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	f := fault.New(fault.Usage, "unknown-command", c.CommandPath(), "there is no command "+strconv.Quote(args[0]))
+	f := fault.New(fault.Usage, "unknown-command", opOf(c), "there is no command "+strconv.Quote(args[0]))
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return f.WithHint("did you mean " + strings.Join(near, ", ") + "?")
 	}
@@ -129,5 +146,10 @@ func onlyCommands(c *cobra.Command, args []string) error {
 
 // misused is a wrong command line.
 func misused(c *cobra.Command, say string) *fault.Error {
-	return fault.New(fault.Usage, "usage", c.CommandPath(), say).WithHint(c.CommandPath() + " --help shows how")
+	return fault.New(fault.Usage, "usage", opOf(c), say).WithHint(c.CommandPath() + " --help shows how")
+}
+
+// opOf names a command in an error, behind the program's name that every error begins with.
+func opOf(c *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), c.Root().Name()), " ")
 }
