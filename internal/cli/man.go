@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -64,8 +65,8 @@ func eachCommand(c *cobra.Command, visit func(*cobra.Command) error) error {
 	return nil
 }
 
-// manPage is a page in the man(7) macros. Cobra's own writer goes by way of Markdown and two further modules; these
-// forty lines do without.
+// manPage is a page in the man(7) macros. Cobra's own writer goes by way of Markdown and two further modules; this
+// does without.
 func (a *app) manPage(c *cobra.Command) []byte {
 	var b bytes.Buffer
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
@@ -98,7 +99,11 @@ func manFlags(b *bytes.Buffer, title string, flags *pflag.FlagSet) {
 		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
 			usage += " (default " + f.DefValue + ")"
 		}
-		fmt.Fprintf(b, ".TP\n.B \\-\\-%s\n.I %s\n%s\n", roff(f.Name), roff(kind), roff(usage))
+		head := `\fB\-\-` + roff(f.Name) + `\fR`
+		if kind != "" {
+			head += ` \fI` + roff(kind) + `\fR`
+		}
+		fmt.Fprintf(b, ".TP\n%s\n%s\n", head, roff(usage))
 	})
 }
 
@@ -121,9 +126,22 @@ func manRelated(b *bytes.Buffer, c *cobra.Command) {
 	fmt.Fprintf(b, ".SH SEE ALSO\n%s\n", strings.Join(names, " ,\n"))
 }
 
-// roff escapes text: backslashes, dashes that are typed, and lines that would begin a macro.
+// roff escapes text: backslashes, dashes that are typed, what is not ASCII, and lines that would begin a macro.
 func roff(s string) string {
-	s = strings.NewReplacer(`\`, `\e`, `-`, `\-`).Replace(s)
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\\':
+			b.WriteString(`\e`)
+		case r == '-':
+			b.WriteString(`\-`)
+		case r > unicode.MaxASCII:
+			fmt.Fprintf(&b, `\[u%04X]`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	s = b.String()
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
 		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "'") {

@@ -88,8 +88,8 @@ func (a *app) composed(c *cobra.Command, f *draftFlags, w words) (*operatorv1.Dr
 	return readDraft(f.file, a.clock())
 }
 
-// created is what "request new" reports.
-type created struct {
+// newDraft is what "request new" reports.
+type newDraft struct {
 	ID          string        `json:"id"`
 	Status      string        `json:"status"`
 	MessageID   string        `json:"message_id"`
@@ -119,7 +119,7 @@ func (a *app) storeDraft(ctx context.Context, node *operator.Client, d *operator
 		return err
 	}
 	// From here on the draft exists.
-	out := created{ID: made.GetId(), Status: string(message.Draft), Findings: []finding{}, Attachments: []addedResult{}}
+	out := newDraft{ID: made.GetId(), Status: string(message.Draft), Findings: []finding{}, Attachments: []addedResult{}}
 	if err := a.fillDraft(ctx, node, &out, f); err != nil {
 		e := fault.As(err)
 		return e.WithHint(strings.TrimPrefix(e.Hint+"; ", "; ") + "the draft is kept: " + out.ID)
@@ -127,7 +127,7 @@ func (a *app) storeDraft(ctx context.Context, node *operator.Client, d *operator
 	return a.print(out, func(wr io.Writer) { printCreated(wr, out, w) })
 }
 
-func (a *app) fillDraft(ctx context.Context, node *operator.Client, out *created, f *draftFlags) error {
+func (a *app) fillDraft(ctx context.Context, node *operator.Client, out *newDraft, f *draftFlags) error {
 	for _, path := range f.attach {
 		added, err := a.upload(ctx, node, out.ID, path, fileNote{limits: f.limits})
 		if err != nil {
@@ -152,7 +152,7 @@ func (a *app) fillDraft(ctx context.Context, node *operator.Client, out *created
 }
 
 // printCreated prints the ID alone on the first line, for ID=$(enlace request new ...| head -1).
-func printCreated(wr io.Writer, out created, w words) {
+func printCreated(wr io.Writer, out newDraft, w words) {
 	fmt.Fprintln(wr, out.ID)
 	for _, x := range out.Attachments {
 		fmt.Fprintf(wr, "attached %s as number %d, %d bytes, SHA-256 %s\n", clean(x.Name), x.Index, x.Size, x.Digest)
