@@ -74,7 +74,7 @@ func OpenLog(origin string, keys Keys, random io.Reader, stored EventReader) (*L
 	}
 	hashes := hashesIn(stored)
 	if l.head, err = merkle.ReadFrontier(int64(count), hashes); err != nil {
-		return nil, broken("the stored hashes of the log are incomplete", err)
+		return nil, err
 	}
 	newest, err := stored.NewestCheckpoint()
 	if fault.Is(err, fault.NotFound) {
@@ -114,7 +114,7 @@ func (l *Log) checkNewest(hashes tlog.HashReader) error {
 	}
 	proof, err := merkle.ProveConsistency(l.head.Size(), l.newest.Size, hashes)
 	if err != nil {
-		return broken("the stored hashes of the log are incomplete", err)
+		return err
 	}
 	head := merkle.Checkpoint{Origin: l.origin, Size: l.head.Size(), Root: l.head.Root()}
 	if err := merkle.CheckConsistency(proof, head, l.newest.Checkpoint); err != nil {

@@ -155,4 +155,6 @@ func validOrigin(origin string) bool {
 	return true
 }
 
-func malformed(say string) error { return fault.New(fault.Invalid, "malformed", "read checkpoint", say) }
+func malformed(say string) error {
+	return fault.New(fault.Invalid, "malformed", "read checkpoint", say)
+}

@@ -68,7 +68,7 @@ func ReadFrontier(size int64, stored tlog.HashReader) (Frontier, error) {
 	}
 	roots, err := stored.ReadHashes(indexes)
 	if err != nil {
-		return Frontier{}, fault.Wrap(err, fault.Internal, "", "read tree", "the stored hashes of the tree cannot be read")
+		return Frontier{}, unreadable(err, "read tree")
 	}
 	return Frontier{size, slices.Clone(roots)}, nil
 }

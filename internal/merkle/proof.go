@@ -1,6 +1,8 @@
 package merkle
 
 import (
+	"errors"
+
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/enlace-network/enlace/internal/fault"
@@ -46,9 +48,11 @@ func CheckConsistency(proof tlog.TreeProof, later, earlier Checkpoint) error {
 	return nil
 }
 
+// unreadable says that stored hashes failed; the reader's own words stay where it has found some.
 func unreadable(err error, op string) error {
-	if err == nil {
-		return nil
+	var said *fault.Error
+	if err == nil || errors.As(err, &said) {
+		return err
 	}
 	return fault.Wrap(err, fault.Internal, "", op, "the stored hashes of the tree cannot be read")
 }

@@ -90,7 +90,7 @@ func (l *Ledger) open(ctx context.Context, cfg Config) error {
 	uri := "file:" + (&url.URL{Path: filepath.Join(cfg.Dir, "ledger.db")}).EscapedPath() + "?vfs=" + url.QueryEscape(l.vfsName)
 	c, err := connect(uri, cfg.Key)
 	if err != nil {
-		return err
+		return unlocked(err)
 	}
 	if err := l.load(ctx, c, uri, cfg); err != nil {
 		return errors.Join(err, c.close())
@@ -101,10 +101,10 @@ func (l *Ledger) open(ctx context.Context, cfg Config) error {
 
 // load brings the database up to this version and starts its writer.
 func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) error {
-	if err := unlock(c); err != nil {
+	if err := prepareFile(c); err != nil {
 		return err
 	}
-	if err := migrate(ctx, uri, cfg.Key); err != nil {
+	if err := migrate(ctx, c, uri, cfg.Key); err != nil {
 		return err
 	}
 	fresh, err := l.identify(c, cfg)
@@ -121,24 +121,31 @@ func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) erro
 	if !fresh {
 		return nil
 	}
-	// A stop before this leaves an empty ledger, whose first event is then another.
+	// A stop before this leaves a ledger without events; the next opening writes the first.
 	return l.writer.update(ctx, func(t ledger.Tx) error {
 		_, err := t.Append(cfg.Created)
 		return err
 	})
 }
 
-// unlock reads the first page, which fails under a wrong key, and prepares an empty file.
-func unlock(c *conn) error {
-	tables := 0
-	_, err := c.one(func(r *row) { tables = r.number() }, "SELECT count(*) FROM sqlite_schema")
-	if fault.CodeOf(err) == "damaged" {
-		return fault.Wrap(err, fault.Denied, "wrong-key", "open ledger",
-			"the key does not open this ledger, or the first page of its file is damaged").
-			WithHint("check which unlock key this node was set up with")
-	}
-	if err != nil || tables > 0 {
+// unlocked says of a first page that cannot be read what is the likelier reason.
+func unlocked(err error) error {
+	if fault.CodeOf(err) != "damaged" {
 		return err
+	}
+	return fault.Wrap(err, fault.Denied, "wrong-key", "open ledger",
+		"the key does not open this ledger, or the first page of its file is damaged").
+		WithHint("check which unlock key this node was set up with")
+}
+
+func tables(c *conn) (int, error) {
+	return single(c, "schema", (*row).number, "SELECT count(*) FROM sqlite_schema")
+}
+
+// prepareFile makes an empty file a database with checksums and a -wal.
+func prepareFile(c *conn) error {
+	if n, err := tables(c); err != nil || n > 0 {
+		return unlocked(err)
 	}
 	if err := c.db.Exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize)); err != nil {
 		return failed("make ledger", err)
@@ -150,33 +157,56 @@ func unlock(c *conn) error {
 	return failed("make ledger", c.db.Exec("PRAGMA journal_mode=WAL"))
 }
 
-// migrate applies the migrations that this ledger has not seen.
-func migrate(ctx context.Context, uri string, key [32]byte) error {
+// migrate applies the migrations that this ledger has not seen. It reads the version itself: goose takes a table that
+// it cannot read for one that is not there.
+func migrate(ctx context.Context, c *conn, uri string, key [32]byte) error {
+	has, err := version(c)
+	if err != nil {
+		return err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	newest, err := newestMigration(files)
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	if has > newest {
+		return fault.New(fault.Usage, "newer-version", "open ledger", "the ledger was written by a newer version of this program").
+			WithHint("install that version again")
+	}
+	if has == newest {
+		return nil
+	}
 	db, err := driver.Open(uri, func(c *sqlite3.Conn) error { return prepare(c, key) })
 	if err != nil {
 		return failed("migrate ledger", err)
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return failed("migrate ledger", err)
-	}
 	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return failed("migrate ledger", err)
 	}
-	sources := provider.ListSources()
-	version, err := provider.GetDBVersion(ctx)
-	if err != nil {
-		return failed("migrate ledger", err)
-	}
-	if version > sources[len(sources)-1].Version {
-		return fault.New(fault.Usage, "newer-version", "open ledger", "the ledger was written by a newer version of this program").
-			WithHint("install that version again")
-	}
 	_, err = provider.Up(ctx)
 	return failed("migrate ledger", err)
+}
+
+// version is the newest migration the ledger has seen; 0 for a new one.
+func version(c *conn) (int64, error) {
+	if n, err := tables(c); err != nil || n == 0 {
+		return 0, err
+	}
+	return single(c, "version", (*row).integer, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied")
+}
+
+func newestMigration(files fs.FS) (int64, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(names[len(names)-1])
 }
 
 // identify reads whose ledger it is, or gives a new one its identity; it reports whether no event was written yet.
