@@ -138,6 +138,7 @@ func onlyCommands(c *cobra.Command, args []string) error {
 		return nil
 	}
 	f := fault.New(fault.Usage, "unknown-command", opOf(c), "there is no command "+strconv.Quote(args[0]))
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return f.WithHint("did you mean " + strings.Join(near, ", ") + "?")
 	}

@@ -49,9 +49,7 @@ peer:
 
 operator:
   # The door to your own people and systems: gRPC, and REST where http is set.
-{{- with .OperatorGRPC}}
-  grpc: {{. | quote}}
-{{- end}}
+  grpc: {{or .OperatorGRPC "localhost:7444" | quote}}
 {{- with .OperatorHTTP}}
   http: {{. | quote}}
 {{- end}}
