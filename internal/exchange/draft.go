@@ -185,31 +185,49 @@ func readItem(it seal.Item, c *message.Compose) error {
 	return nil
 }
 
-// loadDraft reads a draft that an actor may act on.
-func (e *Exchange) loadDraft(ctx context.Context, a Actor, action string, conversation message.ID) (ledger.Case, ledger.Draft, error) {
-	c, err := e.open(ctx, a, action, conversation)
-	if err != nil {
-		return ledger.Case{}, ledger.Draft{}, err
-	}
-	if c.State != message.Draft && c.State != message.PendingApproval {
-		return ledger.Case{}, ledger.Draft{}, fault.New(fault.Conflict, "wrong-state", "open draft", "the request has been sent and can no longer be changed")
-	}
-	var d ledger.Draft
-	err = e.Ledger.View(ctx, func(r ledger.Reader) error {
+// draft is all that a request is made of before it is sent.
+type draft struct {
+	ledger.Case
+	stored ledger.Draft
+	rows   []ledger.Attachment
+}
+
+// loadDraft reads a draft that an actor may act on, in one view.
+func (e *Exchange) loadDraft(ctx context.Context, a Actor, action string, conversation message.ID) (draft, error) {
+	var d draft
+	err := e.Ledger.View(ctx, func(r ledger.Reader) error {
 		var err error
-		d, err = r.Draft(conversation)
+		if d.Case, err = r.Case(conversation, a.Authority); err != nil {
+			return err
+		}
+		if d.State != message.Draft && d.State != message.PendingApproval {
+			return nil
+		}
+		if d.stored, err = r.Draft(conversation); err != nil {
+			return err
+		}
+		d.rows, err = r.AttachmentsOf(ledger.OwnedByDraft(conversation))
 		return err
 	})
-	return c, d, err
+	if err != nil {
+		return draft{}, err
+	}
+	if err := e.allow(ctx, a, action, d.Case); err != nil {
+		return draft{}, err
+	}
+	if d.State != message.Draft && d.State != message.PendingApproval {
+		return draft{}, fault.New(fault.Conflict, "wrong-state", "open draft", "the request has been sent and can no longer be changed")
+	}
+	return d, nil
 }
 
 // Check lists what a draft lacks.
 func (e *Exchange) Check(ctx context.Context, a Actor, conversation message.ID) ([]message.Finding, error) {
-	_, d, err := e.loadDraft(ctx, a, "request:check", conversation)
+	d, err := e.loadDraft(ctx, a, "request:check", conversation)
 	if err != nil {
 		return nil, err
 	}
-	c, err := readDraft(d.Content)
+	c, err := readDraft(d.stored.Content)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +249,7 @@ func (e *Exchange) findings(c Composition) []message.Finding {
 // AddAttachment seals a file into the spool of a draft. On return the sealed file and its row are on stable storage.
 // Memory is constant whatever the size.
 func (e *Exchange) AddAttachment(ctx context.Context, a Actor, conversation message.ID, note *formatv1.AttachmentNote, src io.Reader) (AttachmentView, error) {
-	c, _, err := e.loadDraft(ctx, a, "attachment:add", conversation)
+	c, err := e.loadDraft(ctx, a, "attachment:add", conversation)
 	if err != nil {
 		return AttachmentView{}, err
 	}
@@ -302,7 +320,7 @@ func draftAttachment(row ledger.Attachment) (*formatv1.AttachmentNote, seal.Atta
 
 // Return sends a draft back to its author with a reason.
 func (e *Exchange) Return(ctx context.Context, a Actor, conversation message.ID, reason string) error {
-	seen, d, err := e.loadDraft(ctx, a, "request:return", conversation)
+	seen, err := e.loadDraft(ctx, a, "request:return", conversation)
 	if err != nil {
 		return err
 	}
@@ -314,14 +332,14 @@ func (e *Exchange) Return(ctx context.Context, a Actor, conversation message.ID,
 		if c.State != message.PendingApproval {
 			return fault.New(fault.Conflict, "wrong-state", "return request", "the request does not wait for approval")
 		}
-		c.State, c.Changed, d.Returned = message.Draft, e.Clock(), reason
-		if err := tx.PutDraft(d); err != nil {
+		c.State, c.Changed, seen.stored.Returned = message.Draft, e.Clock(), reason
+		if err := tx.PutDraft(seen.stored); err != nil {
 			return err
 		}
 		if _, err := tx.PutCase(c); err != nil {
 			return err
 		}
-		return second(tx.Append(e.event("returned", a.Account, message.Key{Sender: c.Own, ID: conversation}, d.Digest, reason)))
+		return second(tx.Append(e.event("returned", a.Account, message.Key{Sender: c.Own, ID: conversation}, seen.stored.Digest, reason)))
 	})
 	if err == nil {
 		e.tell()

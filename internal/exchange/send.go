@@ -17,11 +17,11 @@ import (
 // Send submits a draft: to approval where two persons are wanted, else to the outbox. When it returns a message ID, the
 // sealed message is on stable storage and will be delivered or reported undeliverable (P1).
 func (e *Exchange) Send(ctx context.Context, a Actor, conversation message.ID) (Sent, error) {
-	c, d, err := e.loadDraft(ctx, a, "request:send", conversation)
+	d, err := e.loadDraft(ctx, a, "request:send", conversation)
 	if err != nil {
 		return Sent{}, err
 	}
-	comp, err := readDraft(d.Content)
+	comp, err := readDraft(d.stored.Content)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -29,9 +29,9 @@ func (e *Exchange) Send(ctx context.Context, a Actor, conversation message.ID) (
 		return Sent{}, unsendable(fs)
 	}
 	if e.FourEyes {
-		return e.askApproval(ctx, a, c)
+		return e.askApproval(ctx, a, d.Case)
 	}
-	return e.release(ctx, a, c, d, message.Single)
+	return e.release(ctx, a, d, comp, message.Single)
 }
 
 func unsendable(fs []message.Finding) error {
@@ -73,38 +73,36 @@ func (e *Exchange) askApproval(ctx context.Context, a Actor, c ledger.Case) (Sen
 
 // Approve releases a draft that waits. The digest is what the approver was shown; an edit since then voids it.
 func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID, digest message.Digest) (Sent, error) {
-	c, d, err := e.loadDraft(ctx, a, "request:approve", conversation)
+	d, err := e.loadDraft(ctx, a, "request:approve", conversation)
 	if err != nil {
 		return Sent{}, err
 	}
-	if c.State != message.PendingApproval {
+	if d.State != message.PendingApproval {
 		return Sent{}, fault.New(fault.Conflict, "wrong-state", "approve request", "the request does not wait for approval")
 	}
-	if digest != (message.Digest{}) && digest != d.Digest {
+	if digest != (message.Digest{}) && digest != d.stored.Digest {
 		return Sent{}, fault.New(fault.Conflict, "edited", "approve request", "the request was changed after it was shown to you").
 			WithHint("read it again, then approve")
 	}
-	c.Approver = a.Account
-	return e.release(ctx, a, c, d, message.TwoPerson)
+	comp, err := readDraft(d.stored.Content)
+	if err != nil {
+		return Sent{}, err
+	}
+	d.Approver = a.Account
+	return e.release(ctx, a, d, comp, message.TwoPerson)
 }
 
 // release makes the envelope of a draft and commits it to the outbox.
-func (e *Exchange) release(ctx context.Context, a Actor, c ledger.Case, d ledger.Draft, approval message.Approval) (Sent, error) {
-	comp, err := readDraft(d.Content)
-	if err != nil {
-		return Sent{}, err
-	}
-	rows, err := e.attachmentsOf(ctx, ledger.OwnedByDraft(c.Conversation))
-	if err != nil {
-		return Sent{}, err
-	}
+func (e *Exchange) release(ctx context.Context, a Actor, d draft, comp Composition, approval message.Approval) (Sent, error) {
+	c := d.Case
 	comp.Request.Reference = c.Reference
 	out := outgoing{from: c.Own, to: c.Peer, kind: message.KindRequest, conversation: c.Conversation, approval: approval,
 		category: comp.Category, urgency: comp.Urgency, status: comp.Status, expires: comp.Expires}
+	var err error
 	if out.items, err = e.requestItems(comp); err != nil {
 		return Sent{}, err
 	}
-	if err := e.attach(&out, rows); err != nil {
+	if err := e.attach(&out, d.rows); err != nil {
 		return Sent{}, err
 	}
 	env, node, freshness, err := e.compose(ctx, out)
@@ -112,7 +110,7 @@ func (e *Exchange) release(ctx context.Context, a Actor, c ledger.Case, d ledger
 		return Sent{}, err
 	}
 	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		return e.commitRequest(tx, a, c, env, node, rows)
+		return e.commitRequest(tx, a, d, env, node)
 	})
 	if err != nil {
 		return Sent{}, err
@@ -124,7 +122,7 @@ func (e *Exchange) release(ctx context.Context, a Actor, c ledger.Case, d ledger
 }
 
 // commitRequest is the one fact of a submission. The case is read again: a second approver may have been quicker.
-func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen ledger.Case, env seal.Envelope, node directory.NodeEntry, rows []ledger.Attachment) error {
+func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, env seal.Envelope, node directory.NodeEntry) error {
 	c, err := tx.Case(seen.Conversation, seen.Own)
 	if err != nil {
 		return err
@@ -133,7 +131,7 @@ func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen ledger.Case, env se
 	if err != nil {
 		return err
 	}
-	if c.Attachments != len(rows) {
+	if c.Attachments != len(seen.rows) {
 		return fault.New(fault.Conflict, "edited", "send request", "an attachment was added meanwhile").WithHint("read it again, then send")
 	}
 	c.State, c.Changed, c.Approver = to, e.Clock(), seen.Approver
@@ -141,7 +139,7 @@ func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen ledger.Case, env se
 	if err := tx.DeleteAttachments(ledger.OwnedByDraft(c.Conversation)); err != nil {
 		return err
 	}
-	for _, row := range rows {
+	for _, row := range seen.rows {
 		row.Owner, row.State, row.Meta = ledger.OwnedBy(env.Header.Key()), ledger.AttachmentSpooled, nil
 		if err := tx.PutAttachment(row); err != nil {
 			return err

@@ -104,6 +104,9 @@ type line struct {
 	conn    net.Conn             // guarded by mu; the connection last opened
 	state   *tls.ConnectionState // guarded by mu; whom it leads to, once accepted
 	refusal error                // guarded by mu; why we refused the other side last
+	// The last acceptance holds for a second of the same directory.
+	judged time.Time       // guarded by mu
+	under  <-chan struct{} // guarded by mu; what changed() returned then
 }
 
 // watching is the TLS configuration with the outcome of each handshake remembered.
@@ -143,15 +146,31 @@ func (l *line) dial(ctx context.Context, addr string) (net.Conn, error) {
 func (l *line) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == nil {
+	if l.state == nil || l.lately() {
 		return nil
 	}
 	err := l.verify(*l.state)
 	if err != nil {
+		l.under = nil
 		l.hangUp()
 		l.refusal = err // gRPC may try the closed connection once more
 	}
 	return err
+}
+
+// lately reports whether the other side was accepted within a second under the directory of now; if not, it notes that
+// it is being judged. It must be called with mu held.
+func (l *line) lately() bool {
+	if l.changed == nil {
+		return false
+	}
+	// Taken before the judgement, so that no change falls between.
+	under, now := l.changed(), time.Now()
+	if under == l.under && now.Sub(l.judged) < time.Second && now.After(l.judged) {
+		return true
+	}
+	l.under, l.judged = under, now
+	return false
 }
 
 // hangUp must be called with mu held.
