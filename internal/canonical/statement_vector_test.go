@@ -159,7 +159,7 @@ func hexOf(b []byte) string {
 	return string(text)
 }
 
-// The log of the known kinds holds, entry after entry; the reserved ones are refused. PROTOCOL 4.1, 4.2, 4.3, 4.4, 4.5.
+// The log of the known kinds holds, entry after entry; the reserved ones are refused. PROTOCOL 2.6, 4.1, 4.2, 4.3, 4.4, 4.5.
 func TestVectorStatement(t *testing.T) {
 	s := &scribe{t: t, previous: map[string][]byte{}}
 	s.known()

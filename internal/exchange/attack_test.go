@@ -96,7 +96,7 @@ func (w *world) rejection(receipt []byte, err error, h message.Header) string {
 }
 
 // TestUnsignedRefusals: faults that no verified signature covers, or that pass, are unsigned errors and store nothing.
-// PROTOCOL 8.3.
+// PROTOCOL 8.3, 10.3.
 func TestUnsignedRefusals(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {
@@ -227,7 +227,7 @@ func TestStolenBody(t *testing.T) {
 	w.quiet()
 }
 
-// TestSameIDOtherBytes: refused as a conflict, and both signed headers are kept as proof. DESIGN 7.
+// TestSameIDOtherBytes: refused as a conflict, and both signed headers are kept as proof. PROTOCOL 5.8.
 func TestSameIDOtherBytes(t *testing.T) {
 	w := newWorld(t)
 	first := w.forge(forgery{})
@@ -244,7 +244,7 @@ func TestSameIDOtherBytes(t *testing.T) {
 	}
 }
 
-// TestRepeatGivesTheSameReceipt: P2.
+// TestRepeatGivesTheSameReceipt: P2; PROTOCOL 8.1, 8.2.
 func TestRepeatGivesTheSameReceipt(t *testing.T) {
 	w := newWorld(t)
 	env := w.forge(forgery{})
@@ -323,6 +323,7 @@ func TestUndeliverableAfterExpiry(t *testing.T) {
 }
 
 // TestAttachmentResumes: what is stored whole in chunks is not sent again, a wrong file is never COMPLETE.
+// PROTOCOL 6.3, 10.4.
 func TestAttachmentResumes(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

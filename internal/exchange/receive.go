@@ -13,7 +13,7 @@ import (
 
 // Receive takes one envelope from another node and returns the signed receipt, which is on stable storage together with
 // the message (P1, P3). A repeat returns the same receipt bytes (P2). Errors are unsigned and store nothing, save the
-// two headers of a conflict. PROTOCOL 8.3.
+// two headers of a conflict. PROTOCOL 8.3, 10.3.
 func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []byte) ([]byte, error) {
 	view := e.Directory.Load().At(e.Clock())
 	parsed, err := seal.ParseEnvelope(envelope)
@@ -66,6 +66,7 @@ func (e *Exchange) admit(view directory.View, from authority.Node, h message.Hea
 }
 
 // known answers a repeat with the stored receipt, and keeps the proof when the same ID comes with other bytes.
+// PROTOCOL 5.8, 8.2.
 func (e *Exchange) known(ctx context.Context, env seal.Envelope) ([]byte, error) {
 	var r ledger.Receipt
 	err := e.Ledger.View(ctx, func(rd ledger.Reader) error {

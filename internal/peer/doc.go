@@ -1,5 +1,5 @@
 // Package peer is the door of a node to other nodes: the gRPC server that takes envelopes and attachments in, and the
-// courier that carries ours out. PROTOCOL 10.
+// courier that carries ours out. PROTOCOL 10.1, 10.2, 10.3, 10.4.
 //
 // A handler converts, makes one call inward ([Inbox]) and converts back; no rule lives here. Who may call is decided
 // by room wire at the handshake and again on every call: a node of an admitted state, neither suspended nor revoked in

@@ -38,6 +38,7 @@ func Register(s grpc.ServiceRegistrar, inbox Inbox) {
 	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox})
 }
 
+// caller is who calls, by their certificate alone. PROTOCOL 10.1.
 func caller(ctx context.Context) (authority.Node, error) {
 	p, ok := wire.PeerFrom(ctx)
 	if !ok || !p.IsNode() {
@@ -103,12 +104,19 @@ func (s *server) PushAttachment(stream grpc.ClientStreamingServer[peerv1.PushAtt
 	if err != nil {
 		return err
 	}
+	if len(first.GetData()) > slice {
+		return tooLong()
+	}
 	src := &slices{recv: stream.Recv, rest: first.GetData()}
 	st, err := s.inbox.ReceiveAttachment(stream.Context(), from, ref, first.GetOffset(), src)
 	if err != nil {
 		return err
 	}
 	return stream.SendAndClose(&peerv1.PushAttachmentResponse{Stored: st.Bytes, Complete: st.Complete, Receipt: st.Receipt})
+}
+
+func tooLong() error {
+	return fault.New(fault.Invalid, "malformed", "receive attachment", "a slice is too large or names an attachment again")
 }
 
 // slices reads the data of a stream as one file. It holds one message at a time.
@@ -127,7 +135,7 @@ func (s *slices) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if m.GetAttachment() != nil || len(m.GetData()) > slice {
-			return 0, fault.New(fault.Invalid, "malformed", "receive attachment", "a slice is too large or names an attachment again")
+			return 0, tooLong()
 		}
 		s.rest = m.GetData()
 	}

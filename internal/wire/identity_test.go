@@ -45,7 +45,7 @@ func issue(t *testing.T, m *member, change func(*x509.Certificate)) tls.Connecti
 	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}
 }
 
-// TestNodeIdentity holds each way to be the wrong one against its own code. PROTOCOL 3.5, 3.6.
+// TestNodeIdentity holds each way to be the wrong one against its own code. PROTOCOL 3.5, 3.6, 10.1.
 func TestNodeIdentity(t *testing.T) {
 	n := newNetwork(t)
 	mx, jm, br, ca := n.admit("mx"), n.admit("jm"), n.admit("br"), n.admit("ca")
