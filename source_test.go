@@ -88,7 +88,8 @@ func closed(room string) []string {
 	network := []string{"net", "database/sql"}
 	switch strings.Split(room, "/")[0] {
 	case "message":
-		return append(network, "os", "crypto", "math/rand")
+		// The digest of an envelope is its name, and this room reads headers: a hash, never a key.
+		return append(network, "os", "crypto/tls", "crypto/rand", "crypto/ed25519", "crypto/ecdsa", "crypto/aes", "crypto/cipher", "math/rand")
 	case "fault", "authority", "directory", "policy":
 		return append(network, "os", "crypto/tls", "crypto/rand", "math/rand")
 	case "seal", "format", "evidence":
@@ -101,6 +102,9 @@ func (s source) imports(file *ast.File) []string {
 	var faults []string
 	for _, spec := range file.Imports {
 		path := strings.Trim(spec.Path.Value, `"`)
+		if helper := strings.HasSuffix(s.room, "test"); helper && (path == "testing" || path == "flag") {
+			continue // a conformance suite or vectors: imported by tests alone
+		}
 		if path == "testing" || strings.HasPrefix(path, "testing/") && path != "testing/fstest" {
 			faults = append(faults, fmt.Sprintf("%s: %s is for tests", s.at(spec), path))
 		}
@@ -173,7 +177,7 @@ func (s source) variables(decl *ast.GenDecl) []string {
 			continue
 		}
 		for i, name := range spec.Names {
-			if name.Name == "_" {
+			if name.Name == "_" || strings.HasSuffix(s.room, "test") {
 				continue
 			}
 			if why := s.mutable(name.Name, spec, i); why != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -96,7 +97,11 @@ func diagnose(s *operatorv1.GetStatusResponse, now time.Time) []diagnosis {
 	found := []diagnosis{}
 	for _, c := range s.GetComponents() {
 		if !c.GetHealthy() {
-			found = append(found, diagnosis{levelRed, clean(c.GetName()), or(clean(c.GetText()), "not working") + ", since " + when(c.GetSince()), advice(c.GetName())})
+			text := or(clean(c.GetText()), "not working")
+			if c.GetSince() != 0 {
+				text += ", since " + when(c.GetSince())
+			}
+			found = append(found, diagnosis{levelRed, clean(c.GetName()), text, advice(c.GetName())})
 		}
 	}
 	switch s.GetFreshness() {
@@ -126,7 +131,7 @@ func advice(component string) string {
 	switch name {
 	case "ledger", "disk", "spool", "attachments":
 		return "look at free space and health of the data disk; the node keeps what it has and tells senders to come back later"
-	case "keyring", "keys":
+	case "keyring", "keys", "unlock-key":
 		return "unlock the keyring, and keep its key off the data disk; see the keyring section of node.yaml"
 	case "directory", "hub", "registry":
 		return "see whether the hub's address in node.yaml can be reached from here; peers bring the directory up to date too"
@@ -191,7 +196,12 @@ func (a *app) checkPolicyCommand() *cobra.Command {
 }
 
 func (a *app) checkRules(dir string) error {
-	set, err := policy.Load(dir)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "bad-policy", "check rules", "the folder of rules cannot be opened: "+dir)
+	}
+	defer root.Close()
+	set, err := policy.Load(root.FS())
 	if err != nil {
 		return err
 	}

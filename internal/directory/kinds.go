@@ -2,6 +2,7 @@ package directory
 
 import (
 	"google.golang.org/protobuf/proto"
+	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/canonical"
@@ -112,7 +113,7 @@ func readAdmission(r *reading, m *formatv1.AdmitState) Admission {
 
 func readAuthority(r *reading, m *formatv1.DeclareAuthority) AuthorityDeclaration {
 	r.check(len(m.GetNames()) > 0, "malformed", "an authority has at least one name")
-	r.check(authorityTypes[m.GetType()], "unknown-type", "the type of the authority is not one of the network's")
+	r.check(slices.Contains(authorityTypes, m.GetType()), "unknown-type", "the type of the authority is not one of the network's")
 	d := AuthorityDeclaration{
 		Names:                  r.texts(m.GetNames()),
 		Acronym:                r.text("acronym", m.GetAcronym(), maxReference),

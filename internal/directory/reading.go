@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -28,10 +29,10 @@ var (
 	authorityPurposes = []KeyPurpose{PurposeSign, PurposeSeal}
 	nodePurposes      = []KeyPurpose{PurposeSign, PurposeSeal, PurposeWitness, PurposeEvidence, PurposeBus}
 
-	authorityTypes = set("police", "prosecution", "customs", "migration", "coast-guard", "fiu", "tax", "justice",
-		"prison", "other", "npc")
-	functions = set("requests", "alerts-in", "alerts-out", "mla-central", "extradition", "maritime",
-		"firearms-liaison", "fiu", "cyber-24-7", "asset-recovery", "victim-support")
+	authorityTypes = []string{"police", "prosecution", "customs", "migration", "coast-guard", "fiu", "tax", "justice",
+		"prison", "other", "npc"}
+	functions = []string{"requests", "alerts-in", "alerts-out", "mla-central", "extradition", "maritime",
+		"firearms-liaison", "fiu", "cyber-24-7", "asset-recovery", "victim-support"}
 
 	slugShape = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	// Whether a zone exists depends on the host's data, so only its shape may decide.
@@ -43,14 +44,6 @@ const (
 	day    = `(mo|tu|we|th|fr|sa|su)`
 	minute = `([01][0-9]|2[0-3]):[0-5][0-9]`
 )
-
-func set(slugs ...string) map[string]bool {
-	m := make(map[string]bool, len(slugs))
-	for _, s := range slugs {
-		m[s] = true
-	}
-	return m
-}
 
 // reading makes parts of a message into nouns. The first fault sticks; what is read after it is worthless.
 type reading struct {
@@ -245,7 +238,7 @@ func (r *reading) competences(list []*formatv1.Competence) []Competence {
 }
 
 func (r *reading) competence(m *formatv1.Competence) Competence {
-	r.check(functions[m.GetFunction()], "unknown-function", "a competence has a function that is not one of the network's")
+	r.check(slices.Contains(functions, m.GetFunction()), "unknown-function", "a competence has a function that is not one of the network's")
 	r.atMost("categories", len(m.GetCategories()), maxList)
 	r.atMost("request kinds", len(m.GetKinds()), maxList)
 	c := Competence{

@@ -184,8 +184,17 @@ func (d *daemon) openLedger(ctx context.Context) error {
 }
 
 func (d *daemon) openPolicy(context.Context) error {
-	var err error
-	d.policy, err = policy.Load(d.cfg.Policy.Dir)
+	if d.cfg.Policy.Dir == "" {
+		var err error
+		d.policy, err = policy.Load(nil)
+		return err
+	}
+	own, err := os.OpenRoot(d.cfg.Policy.Dir) // no link leads out of it
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "bad-policy", "open policy", "the directory of rules cannot be opened: "+d.cfg.Policy.Dir)
+	}
+	defer own.Close()
+	d.policy, err = policy.Load(own.FS())
 	return err
 }
 

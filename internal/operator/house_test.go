@@ -58,7 +58,7 @@ func open(t testing.TB, adjust ...func(*Config)) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.desk = h.openPeople()
-	rules, err := policy.Load("")
+	rules, err := policy.Load(nil)
 	h.must(err)
 	h.shelf = newShelf(t.TempDir(), rules)
 	config, ca := identity(t, "127.0.0.1", "localhost")

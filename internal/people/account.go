@@ -147,7 +147,7 @@ func (d *Desk) SetRoles(ctx context.Context, actor Principal, user User, roles [
 	}
 	return d.amend(ctx, user, func(a *Account) (Change, error) {
 		if slices.Equal(a.Roles, roles) {
-			return Change{}, errUnchanged
+			return Change{}, unchanged{}
 		}
 		gains := func(r Role) bool { return slices.Contains(roles, r) && !slices.Contains(a.Roles, r) }
 		event := Event{
@@ -164,7 +164,7 @@ func (d *Desk) SetRoles(ctx context.Context, actor Principal, user User, roles [
 func (d *Desk) Lock(ctx context.Context, actor Principal, user User) error {
 	return d.amend(ctx, user, func(a *Account) (Change, error) {
 		if a.Locked {
-			return Change{}, errUnchanged
+			return Change{}, unchanged{}
 		}
 		a.Locked = true
 		return Change{CloseOf: user, Event: Event{Kind: AccountLocked, Actor: actor.Actor()}}, nil
@@ -175,7 +175,7 @@ func (d *Desk) Lock(ctx context.Context, actor Principal, user User) error {
 func (d *Desk) Unlock(ctx context.Context, actor Principal, user User) error {
 	return d.amend(ctx, user, func(a *Account) (Change, error) {
 		if !a.Locked && a.Failures == 0 {
-			return Change{}, errUnchanged
+			return Change{}, unchanged{}
 		}
 		a.Locked = false
 		clearFailures(a)

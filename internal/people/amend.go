@@ -9,8 +9,10 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 )
 
-// errUnchanged stops an amendment that would change nothing; it never leaves the room.
-var errUnchanged = errors.New("unchanged")
+// unchanged stops an amendment that would change nothing; it never leaves the room.
+type unchanged struct{}
+
+func (unchanged) Error() string { return "unchanged" }
 
 // amend reads an account, lets decide change it, and commits both the account and the change that decide returns.
 // Event.Subject and Event.At are filled in. What is remembered of the person's sessions is dropped in any case, even
@@ -24,7 +26,7 @@ func (d *Desk) amend(ctx context.Context, user User, decide func(*Account) (Chan
 	}
 	after := before
 	change, err := decide(&after)
-	if errors.Is(err, errUnchanged) {
+	if errors.Is(err, unchanged{}) {
 		return nil
 	}
 	if err != nil {

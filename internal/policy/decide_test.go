@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +15,17 @@ import (
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
+// own is a folder as Load wants it; nil for no folder.
+func own(dir string) fs.FS {
+	if dir == "" {
+		return nil
+	}
+	return os.DirFS(dir)
+}
+
 func mustLoad(t testing.TB, dir string) *Set {
 	t.Helper()
-	s, err := Load(dir)
+	s, err := Load(own(dir))
 	if err != nil {
 		t.Fatalf("Load(%q): %v", dir, err)
 	}

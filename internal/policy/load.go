@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -51,18 +50,18 @@ type actionRules struct {
 	permits []Reason
 }
 
-// Load reads and checks the rules of a directory; an empty dir means the built-in set.
+// Load reads and checks a state's own rules; nil means the built-in set.
 //
-// The directory holds files *.cedar, and nothing else but Markdown, names that begin with a dot and an unchanged copy
+// They are files *.cedar, and nothing else but Markdown, names that begin with a dot and an unchanged copy
 // of the built-in schema.cedarschema: a rule in a file with a misspelt ending would be a rule silently missing. Any
 // mistake is a Usage error that names file and line, and no Set comes back. At most 64 files of 256 KiB, 500 rules.
-func Load(dir string) (*Set, error) {
+func Load(own fs.FS) (*Set, error) {
 	files, err := readBuiltin()
 	if err != nil {
 		return nil, err
 	}
-	if dir != "" {
-		if files, err = readDir(dir, files); err != nil {
+	if own != nil {
+		if files, err = readOwn(own, files); err != nil {
 			return nil, err
 		}
 	}
@@ -116,14 +115,9 @@ func readBuiltin() ([]file, error) {
 	return readFiles(root)
 }
 
-// readDir reads a state's own rules and puts the built-in schema beside them.
-func readDir(dir string, builtin []file) ([]file, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, broken(err, "the directory of rules cannot be opened").WithHint("see policy.dir in the configuration")
-	}
-	defer root.Close()
-	files, err := readFiles(root.FS())
+// readOwn reads a state's own rules and puts the built-in schema beside them.
+func readOwn(own fs.FS, builtin []file) ([]file, error) {
+	files, err := readFiles(own)
 	if err != nil {
 		return nil, err
 	}
@@ -132,12 +126,12 @@ func readDir(dir string, builtin []file) ([]file, error) {
 			WithHint("copy the built-in rules there (enlace policy show) or leave policy.dir empty")
 	}
 	schema := builtin[slices.IndexFunc(builtin, isSchema)]
-	own := slices.IndexFunc(files, isSchema)
-	if own >= 0 && string(files[own].data) != string(schema.data) {
+	copied := slices.IndexFunc(files, isSchema)
+	if copied >= 0 && string(files[copied].data) != string(schema.data) {
 		return nil, broken(nil, schemaFile+" is not the one of this version").
 			WithHint("remove it: the program brings its own; then read what changed in it")
 	}
-	if own < 0 {
+	if copied < 0 {
 		files = append(files, schema)
 		slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	}

@@ -48,7 +48,7 @@ func TestMistakesNameFileAndLine(t *testing.T) {
 		{"long reason", "@id(\"x\") @reason_en(\"" + strings.Repeat("x", maxText+1) + "\") permit (principal, action, resource);", "a.cedar:1: the annotation @reason_en is longer"},
 	}
 	for _, c := range cases {
-		s, err := Load(write(t, map[string]string{"a.cedar": c.text}))
+		s, err := Load(own(write(t, map[string]string{"a.cedar": c.text})))
 		if s != nil || !fault.Is(err, fault.Usage) || !strings.HasPrefix(fault.As(err).Say, c.want) {
 			t.Errorf("%s: Load = %v, want a Usage error beginning %q", c.what, err, c.want)
 		}
@@ -72,11 +72,11 @@ func TestDirectoriesRefused(t *testing.T) {
 		"one good one bad": {"a.cedar": good, "b.cedar": "permit"},
 	}
 	for what, files := range cases {
-		if s, err := Load(write(t, files)); s != nil || !fault.Is(err, fault.Usage) {
+		if s, err := Load(own(write(t, files))); s != nil || !fault.Is(err, fault.Usage) {
 			t.Errorf("%s: Load = %v, %v; want a Usage error", what, s, err)
 		}
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "missing")); !fault.Is(err, fault.Usage) {
+	if _, err := Load(own(filepath.Join(t.TempDir(), "missing"))); !fault.Is(err, fault.Usage) {
 		t.Errorf("missing directory: %v, want a Usage error", err)
 	}
 }
