@@ -26,11 +26,15 @@ func (a *app) listDirectoryCommand() *cobra.Command {
 		Example: "  enlace directory ls\n  enlace directory ls --state jm --lang en", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c, func(ctx context.Context, node *operator.Client) error {
+				words, err := a.words()
+				if err != nil {
+					return err
+				}
 				out, err := node.Directory.ListEntries(ctx, in)
 				if err != nil {
 					return err
 				}
-				return a.show(out, func(w io.Writer) { a.printDirectory(w, out) })
+				return a.show(out, func(w io.Writer) { printDirectory(w, out, words) })
 			})
 		},
 	}
@@ -39,18 +43,18 @@ func (a *app) listDirectoryCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printDirectory(w io.Writer, out *operatorv1.ListEntriesResponse) {
+func printDirectory(w io.Writer, out *operatorv1.ListEntriesResponse, words words) {
 	t := newTable(w)
 	t.row("NAME", "STATUS", "TITLE", "NODE", "NPC", "CATEGORIES")
 	for _, s := range out.GetStates() {
-		t.row(s.GetName(), s.GetStatus(), a.stateTitle(s.GetName()), "", "", "")
+		t.row(s.GetName(), s.GetStatus(), words.state(s.GetName()), "", "", "")
 		for _, x := range out.GetAuthorities() {
 			if state, _, _ := strings.Cut(x.GetName(), "/"); state == s.GetName() {
 				npc := ""
 				if x.GetNationalPointOfContact() {
 					npc = "NPC"
 				}
-				t.row("  "+x.GetName(), x.GetStatus(), a.localName(x), x.GetNode(), npc, strings.Join(x.GetCategories(), ", "))
+				t.row("  "+x.GetName(), x.GetStatus(), words.authority(x), x.GetNode(), npc, strings.Join(x.GetCategories(), ", "))
 			}
 		}
 		for _, n := range out.GetNodes() {
@@ -63,19 +67,18 @@ func (a *app) printDirectory(w io.Writer, out *operatorv1.ListEntriesResponse) {
 	fmt.Fprintf(w, "directory position %d, %s\n", out.GetPosition(), out.GetFreshness())
 }
 
-// stateTitle is a state's name in the reader's language; the shipped list has its codes in capitals.
-func (a *app) stateTitle(state string) string {
-	w, err := a.words()
-	if err != nil || !w.lists.Has("member-states", strings.ToUpper(state)) {
-		return ""
+// state is a state's name in the reader's language; the shipped list has its codes in capitals.
+func (w words) state(state string) string {
+	if code := strings.ToUpper(state); w.lists.Has("member-states", code) {
+		return w.label("member-states", code)
 	}
-	return w.label("member-states", strings.ToUpper(state))
+	return ""
 }
 
-// localName is an authority's name in the reader's language, else the first it has.
-func (a *app) localName(x *operatorv1.AuthorityInfo) string {
+// authority is an authority's name in the reader's language, else the first it has.
+func (w words) authority(x *operatorv1.AuthorityInfo) string {
 	for _, n := range x.GetNames() {
-		if n.GetLanguage() == a.langTag {
+		if n.GetLanguage() == w.a.langTag {
 			return clean(n.GetValue())
 		}
 	}
@@ -91,37 +94,36 @@ func (a *app) showEntryCommand() *cobra.Command {
 		Example: "  enlace directory show jm/jcf\n  enlace directory show jm/node/primary", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c, func(ctx context.Context, node *operator.Client) error {
+				words, err := a.words()
+				if err != nil {
+					return err
+				}
 				out, err := node.Directory.GetEntry(ctx, &operatorv1.GetEntryRequest{Name: args[0]})
 				if err != nil {
 					return err
 				}
-				return a.show(out, func(w io.Writer) { a.printEntry(w, out) })
+				return a.show(out, func(w io.Writer) { sheet{w, words}.entry(out) })
 			})
 		},
 	}
 }
 
-func (a *app) printEntry(w io.Writer, e *operatorv1.GetEntryResponse) {
+func (s sheet) entry(e *operatorv1.GetEntryResponse) {
 	switch {
 	case e.GetAuthority() != nil:
-		a.printAuthority(w, e.GetAuthority())
+		s.authority(e.GetAuthority())
 	case e.GetNode() != nil:
-		fmt.Fprintf(w, "%s  %s\n", e.GetNode().GetName(), e.GetNode().GetStatus())
+		s.line("%s  %s", e.GetNode().GetName(), e.GetNode().GetStatus())
 		for _, x := range e.GetNode().GetEndpoints() {
-			fmt.Fprintf(w, "  endpoint  %s\n", clean(x))
+			s.field("endpoint", clean(x))
 		}
 	default:
-		fmt.Fprintf(w, "%s  %s  %s\n", e.GetState().GetName(), e.GetState().GetStatus(), a.stateTitle(e.GetState().GetName()))
+		s.line("%s  %s  %s", e.GetState().GetName(), e.GetState().GetStatus(), s.w.state(e.GetState().GetName()))
 	}
 }
 
-func (a *app) printAuthority(w io.Writer, x *operatorv1.AuthorityInfo) {
-	words, err := a.words()
-	if err != nil {
-		return
-	}
-	s := sheet{w, words}
-	s.line("%s  %s  %s", x.GetName(), strings.ToUpper(clean(x.GetStatus())), a.localName(x))
+func (s sheet) authority(x *operatorv1.AuthorityInfo) {
+	s.line("%s  %s  %s", x.GetName(), strings.ToUpper(clean(x.GetStatus())), s.w.authority(x))
 	for _, n := range x.GetNames() {
 		s.field("name ("+clean(n.GetLanguage())+")", clean(n.GetValue()))
 	}
@@ -134,7 +136,7 @@ func (a *app) printAuthority(w io.Writer, x *operatorv1.AuthorityInfo) {
 	s.field("languages", strings.Join(x.GetLanguages(), ", "))
 	s.field("functions", strings.Join(x.GetFunctions(), ", "))
 	for _, c := range x.GetCategories() {
-		s.field("category", words.coded("crime-categories", c))
+		s.field("category", s.w.coded("crime-categories", c))
 	}
 	for _, d := range x.GetDesks() {
 		s.field("desk "+clean(d.GetSlug()), clean(strings.Join(slices.Concat(d.GetHours(), []string{d.GetTimeZone()}), " ")))
@@ -151,19 +153,24 @@ func (a *app) whoCommand() *cobra.Command {
 		Example: "  enlace directory who --state jm --kind vehicle-registry --category vehicles.theft", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c, func(ctx context.Context, node *operator.Client) error {
+				words, err := a.words()
+				if err != nil {
+					return err
+				}
 				out, err := node.Directory.FindAuthority(ctx, in)
 				if err != nil {
 					return err
 				}
-				if len(out.GetAuthorities()) == 0 && !a.json {
+				err = a.show(out, func(w io.Writer) {
+					for _, x := range out.GetAuthorities() {
+						sheet{w, words}.authority(x)
+					}
+				})
+				if err == nil && len(out.GetAuthorities()) == 0 {
 					return fault.New(fault.NotFound, "nobody", "find authority", "nobody declares this competence").
 						WithHint("ask the national point of contact: enlace directory ls --state " + or(in.State, "STATE"))
 				}
-				return a.show(out, func(w io.Writer) {
-					for _, x := range out.GetAuthorities() {
-						a.printAuthority(w, x)
-					}
-				})
+				return err
 			})
 		},
 	}

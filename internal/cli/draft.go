@@ -3,10 +3,13 @@ package cli
 import (
 	_ "embed"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -177,8 +180,16 @@ func (f *draftFlags) times(now time.Time) error {
 
 // readDraft reads a request from a file. Unknown keys are refused: a misspelt one would be a field silently missing.
 func readDraft(path string, now time.Time) (*operatorv1.Draft, error) {
+	b, err := readSmall(path, maxDraftFile)
+	if err != nil {
+		return nil, err
+	}
+	return parseDraft("read "+path, b, now)
+}
+
+func parseDraft(op string, b []byte, now time.Time) (*operatorv1.Draft, error) {
 	d := new(operatorv1.Draft)
-	if err := readMessage(path, d, now); err != nil {
+	if err := parseMessage(op, b, d, now); err != nil {
 		return nil, err
 	}
 	for i, a := range d.GetAsks() {
@@ -190,15 +201,14 @@ func readDraft(path string, now time.Time) (*operatorv1.Draft, error) {
 	return d, nil
 }
 
-// readMessage reads a message from a JSON or YAML file with the field names of the proto. Where the proto has Unix
+// parseMessage reads a message from JSON or YAML with the field names of the proto. Where the proto has Unix
 // milliseconds a person may write a date.
-func readMessage(path string, m proto.Message, now time.Time) error {
-	b, err := readSmall(path, maxDraftFile)
-	if err != nil {
-		return err
-	}
-	op := "read " + path
+func parseMessage(op string, b []byte, m proto.Message, now time.Time) error {
+	var err error
 	if !json.Valid(b) {
+		if hasAnchor(string(b)) {
+			return fault.New(fault.Usage, "malformed-file", op, "anchors and aliases are not allowed in this file")
+		}
 		if b, err = yaml.YAMLToJSON(b); err != nil {
 			return fault.New(fault.Usage, "malformed-file", op, "this is neither JSON nor YAML: "+cut(firstLine(err.Error()), 200))
 		}
@@ -210,6 +220,11 @@ func readMessage(path string, m proto.Message, now time.Time) error {
 		return fault.New(fault.Usage, "malformed-file", op, jsonTrouble(err)).WithHint("enlace request new --print-example shows the form")
 	}
 	return nil
+}
+
+// hasAnchor finds YAML's references within a file: nine lines of them can stand for gigabytes.
+func hasAnchor(s string) bool {
+	return slices.ContainsFunc(lexer.Tokenize(s), func(t *token.Token) bool { return t.Type == token.AnchorType || t.Type == token.AliasType })
 }
 
 // jsonTrouble is protojson's message without its own name in front, which varies its spaces from build to build.

@@ -184,7 +184,11 @@ func (a *app) answersOf(c *cobra.Command, as *answers, l *limitFlags, file strin
 		if len(as.all)+len(subjects) > 0 {
 			return nil, misused(c, "with --file the answers are in the file")
 		}
-		if err := readMessage(file, in, a.clock()); err != nil {
+		b, err := readSmall(file, maxDraftFile)
+		if err != nil {
+			return nil, err
+		}
+		if err := parseMessage("read "+file, b, in, a.clock()); err != nil {
 			return nil, err
 		}
 		as.all = in.Answers
