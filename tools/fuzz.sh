@@ -14,11 +14,12 @@ targets() {
 		sed -E 's#^(.*)/[^/]+:[0-9]+:func (Fuzz.*)#\1 \2#' | sort -u
 }
 
+# Minimising inputs that are merely new takes a minute each by default: whole runs of the slower targets would go into it.
 # The working folder of a target's engine is its own package, so two targets of
 # one package may run side by side.
 one() {
 	local log="$logs/${1//\//_}.$2"
-	if "$GO" test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" -parallel 1 "$1" >"$log" 2>&1; then
+	if "$GO" test -vet=off -run '^$' -fuzz "^$2\$" -fuzztime "$FUZZTIME" -fuzzminimizetime 10x -parallel 1 "$1" >"$log" 2>&1; then
 		printf 'ok    %-40s %-32s %s\n' "$1" "$2" "$(grep -oE 'execs: [0-9]+' "$log" | tail -n 1 || true)"
 		return
 	fi

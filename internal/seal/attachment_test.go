@@ -189,14 +189,15 @@ func TestVectorAttachment(t *testing.T) {
 	vectortest.Check(t, "attachment", "manifest lines of files whose bytes are Bytes(label, sealed_size)", []string{"6.3"}, vectors)
 }
 
-// FuzzOpenAttachment: only the bytes that were sealed open to the end.
+// FuzzOpenAttachment: only the bytes that were sealed open to the end. The body of the recorded envelope is an age file
+// like any other.
 func FuzzOpenAttachment(f *testing.F) {
-	file := []byte("a small file")
-	sealed, key, _ := sealFile(f, file)
-	f.Add(sealed)
-	f.Add(sealed[:len(sealed)-1])
+	good := recorded(f)
+	key := AttachmentKey{Identity: vectortest.Identity("jm/jcf seal").String(), Digest: message.DigestOf(good.Plain), Size: uint64(len(good.Plain))}
+	f.Add([]byte(good.Sealed))
+	f.Add([]byte(good.Sealed[:len(good.Sealed)-1]))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, err := openFile(b, key); err == nil && !bytes.Equal(got, file) {
+		if got, err := openFile(b, key); err == nil && !bytes.Equal(got, good.Plain) {
 			t.Errorf("a file nobody sealed: %x", got)
 		}
 	})

@@ -458,18 +458,18 @@ func TestStoredAndProof(t *testing.T) {
 	}
 }
 
-// FuzzEnvelope: whatever comes, only what the world's keys have signed passes, and it is what was sent.
+// FuzzEnvelope: whatever comes, only the envelope that was signed passes.
 func FuzzEnvelope(f *testing.F) {
 	w := newWorld(f)
-	env := w.envelope(f, "jm/jcf")
-	f.Add(env.Bytes)
-	f.Add(changed(f, env.Bytes, func(m *formatv1.Envelope) { m.Sealed = nil }))
+	good := recorded(f)
+	f.Add([]byte(good.Envelope))
+	f.Add(changed(f, good.Envelope, func(m *formatv1.Envelope) { m.Sealed = nil }))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := ParseEnvelope(b)
 		if err != nil {
 			return
 		}
-		if got, err := p.Verify(w.find); err == nil && got.Header.Digest != env.Header.Digest {
+		if _, err := p.Verify(w.find); err == nil && !bytes.Equal(b, good.Envelope) {
 			t.Errorf("an envelope nobody made: %x", b)
 		}
 	})

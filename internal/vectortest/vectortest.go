@@ -125,7 +125,7 @@ func compare(t *testing.T, name string, got, want []string) {
 }
 
 // Read reads the vectors of a file.
-func Read(t *testing.T, name string, into any) {
+func Read(t testing.TB, name string, into any) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(folder, name+".json"))
 	if err == nil {
