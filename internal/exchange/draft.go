@@ -261,7 +261,7 @@ func (e *Exchange) AddAttachment(ctx context.Context, a Actor, conversation mess
 	if err = closeSpool(file, err); err != nil {
 		return AttachmentView{}, err
 	}
-	// If the machine stops here, an unnamed file lies in the spool; start-up removes it.
+	// If the machine stops here, an unnamed file lies in the spool; Sweep removes it at the next start.
 	row := ledger.Attachment{
 		Owner: ledger.OwnedByDraft(conversation), Conversation: conversation, Direction: ledger.Out,
 		SealedSize: line.SealedSize, Root: line.Root, Stored: line.SealedSize, State: ledger.AttachmentDraft, File: baseName(file),

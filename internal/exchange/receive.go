@@ -199,21 +199,13 @@ func (e *Exchange) commitArrival(ctx context.Context, env seal.Envelope, a arriv
 // place stores an accepted message and moves or begins its case. A code is returned where the conversation forbids it.
 func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, error) {
 	h := env.Header
-	c, err := tx.Case(h.Conversation, a.served[0].Authority)
-	switch {
-	case err != nil && !fault.Is(err, fault.NotFound):
-		return "", err
-	case h.Kind == message.KindRequest && err == nil:
-		return "conversation-exists", nil
-	case h.Kind == message.KindRequest:
-		c = e.newCase(h, a)
-	case err != nil:
-		return "unknown-conversation", nil
-	default:
-		var code string
-		if c, code = e.follow(c, h, a); code != "" {
-			return code, nil
+	cases := make([]ledger.Case, 0, len(a.served))
+	for _, r := range a.served {
+		c, code, err := e.caseOf(tx, h, a.content, r.Authority)
+		if err != nil || code != "" {
+			return code, err
 		}
+		cases = append(cases, c)
 	}
 	if _, err := tx.PutMessage(recordOf(h, env.Bytes, ledger.In, e.Clock())); err != nil {
 		return "", err
@@ -221,18 +213,40 @@ func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, er
 	if err := e.expectAttachments(tx, h); err != nil {
 		return "", err
 	}
-	return "", second(tx.PutCase(c))
+	for _, c := range cases {
+		if _, err := tx.PutCase(c); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
 }
 
-func (e *Exchange) newCase(h message.Header, a arrival) ledger.Case {
+// caseOf begins or moves the case of one addressed authority, without writing it.
+func (e *Exchange) caseOf(tx ledger.Tx, h message.Header, content seal.Content, own authority.Name) (ledger.Case, string, error) {
+	c, err := tx.Case(h.Conversation, own)
+	switch {
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return c, "", err
+	case h.Kind == message.KindRequest && err == nil:
+		return c, "conversation-exists", nil
+	case h.Kind == message.KindRequest:
+		return e.newCase(h, content, own), "", nil
+	case err != nil:
+		return c, "unknown-conversation", nil
+	}
+	c, code := e.follow(c, h, content)
+	return c, code, nil
+}
+
+func (e *Exchange) newCase(h message.Header, content seal.Content, own authority.Name) ledger.Case {
 	asked := message.Compose{}
-	for _, it := range a.content.Items {
+	for _, it := range content.Items {
 		_ = readItem(it, &asked) // wellFormed has read the same items without error
 	}
 	kind, _ := authority.ParseRequestKind(asked.Request.GetKind()) // as above
 	now := e.Clock()
 	return ledger.Case{
-		Conversation: h.Conversation, Own: a.served[0].Authority, Peer: h.Sender, Side: message.Requested,
+		Conversation: h.Conversation, Own: own, Peer: h.Sender, Side: message.Requested,
 		Reference: asked.Request.GetReference(), RequestKind: kind, Category: h.Category, Urgency: h.Urgency,
 		Status: h.Status, State: message.Delivered, Title: asked.Request.GetTitle(), Created: h.Created, Changed: now,
 		Due: now.Add(h.Urgency.AnswerWithin()), Attachments: len(h.Attachments),
@@ -241,8 +255,8 @@ func (e *Exchange) newCase(h message.Header, a arrival) ledger.Case {
 
 // follow moves a case by a message of the other side. A late acknowledgement is kept without moving anything: it was
 // overtaken by the answer it announced.
-func (e *Exchange) follow(c ledger.Case, h message.Header, a arrival) (ledger.Case, string) {
-	if c.Peer != h.Sender || c.Own != a.served[0].Authority {
+func (e *Exchange) follow(c ledger.Case, h message.Header, content seal.Content) (ledger.Case, string) {
+	if c.Peer != h.Sender {
 		return c, "unknown-conversation"
 	}
 	other := message.Requested
@@ -257,7 +271,7 @@ func (e *Exchange) follow(c ledger.Case, h message.Header, a arrival) (ledger.Ca
 	case !late:
 		return c, "wrong-state"
 	}
-	if steps, err := readSteps(a.content); err == nil && steps.Acknowledgement != nil {
+	if steps, err := readSteps(content); err == nil && steps.Acknowledgement != nil {
 		c.LocalReference = steps.Acknowledgement.GetLocalReference()
 	}
 	c.Changed = e.Clock()

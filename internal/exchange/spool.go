@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -9,7 +10,10 @@ import (
 	"syscall"
 
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
 )
+
+const spoolSuffix = ".age"
 
 // spoolName makes the name of a spool file: random, so that nothing from outside ever becomes a path.
 func (e *Exchange) spoolName() (string, error) {
@@ -17,7 +21,7 @@ func (e *Exchange) spoolName() (string, error) {
 	if _, err := io.ReadFull(e.Random, b); err != nil {
 		return "", fault.Wrap(err, fault.Internal, "", "name spool file", "no randomness")
 	}
-	return hex.EncodeToString(b) + ".age", nil
+	return hex.EncodeToString(b) + spoolSuffix, nil
 }
 
 func (e *Exchange) createSpool() (*os.File, error) {
@@ -66,8 +70,30 @@ func (e *Exchange) openSpool(name string, flag int) (*os.File, error) {
 	return f, spoolFault(err)
 }
 
+// Sweep removes spool files that no row names: what was being sealed when the machine stopped. Call it before the doors
+// open, while nothing is being sealed.
+func (e *Exchange) Sweep(ctx context.Context) error {
+	entries, err := os.ReadDir(e.Spool)
+	if err != nil {
+		return spoolFault(err)
+	}
+	return e.Ledger.View(ctx, func(r ledger.Reader) error {
+		for _, entry := range entries {
+			if filepath.Ext(entry.Name()) != spoolSuffix {
+				continue
+			}
+			if named, err := r.NamesFile(entry.Name()); err != nil {
+				return err
+			} else if !named {
+				e.removeSpool(entry.Name())
+			}
+		}
+		return nil
+	})
+}
+
 func (e *Exchange) removeSpool(name string) {
-	_ = os.Remove(filepath.Join(e.Spool, filepath.Base(name))) // an orphan is removed at the next start
+	_ = os.Remove(filepath.Join(e.Spool, filepath.Base(name))) // if it stays, Sweep removes it at the next start
 }
 
 func baseName(f *os.File) string { return filepath.Base(f.Name()) }

@@ -95,6 +95,8 @@ type AttachmentReader interface {
 	AttachmentsOf(owner Owner) ([]Attachment, error)
 	// AttachmentsIn lists all attachments of a conversation, drafts first, then by message ID.
 	AttachmentsIn(conversation message.ID) ([]Attachment, error)
+	// NamesFile reports whether an attachment is kept in a file of this name.
+	NamesFile(name string) (bool, error)
 }
 
 // EventReader reads the evidence log.

@@ -198,7 +198,7 @@ func (d *daemon) openPolicy(context.Context) error {
 	return err
 }
 
-func (d *daemon) openExchange(context.Context) error {
+func (d *daemon) openExchange(ctx context.Context) error {
 	lists, err := message.LoadLists()
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func (d *daemon) openExchange(context.Context) error {
 		Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
 	d.courier.Greet(d.exchange)
-	return nil
+	return d.exchange.Sweep(ctx)
 }
 
 func (d *daemon) openListeners(context.Context) error {

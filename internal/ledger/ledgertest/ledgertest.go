@@ -320,6 +320,10 @@ func (s *suite) attachments() {
 		same(s, "attachments of the draft", of, err, []ledger.Attachment{draft})
 		in, err := r.AttachmentsIn(m.Conversation)
 		same(s, "attachments of the conversation", in, err, []ledger.Attachment{draft, first, second})
+		named, err := r.NamesFile(second.File)
+		same(s, "file of an attachment", named, err, true)
+		named, err = r.NamesFile("nobody's")
+		same(s, "file of nothing", named, err, false)
 		return nil
 	})
 	s.update(func(t ledger.Tx) error {

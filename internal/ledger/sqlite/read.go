@@ -250,6 +250,11 @@ func (t reader) AttachmentsIn(conversation message.ID) ([]ledger.Attachment, err
 		"SELECT "+attachmentColumns+" FROM attachment WHERE conversation = ? ORDER BY id, sender, number", conversation)
 }
 
+// NamesFile implements [ledger.AttachmentReader].
+func (t reader) NamesFile(name string) (bool, error) {
+	return t.c.one(func(*row) {}, "SELECT 1 FROM attachment WHERE file = ? LIMIT 1", name)
+}
+
 // scanEvent reads an event out of its leaf, which is what the evidence covers.
 func scanEvent(r *row) ledger.StoredEvent {
 	sequence := r.unsigned()

@@ -121,6 +121,7 @@ CREATE TABLE attachment (
     PRIMARY KEY (conversation, id, sender, number)
 ) STRICT;
 CREATE UNIQUE INDEX attachment_message ON attachment (id, sender, number) WHERE id <> x'';
+CREATE INDEX attachment_file ON attachment (file);
 
 -- hashes are the tree hashes that the event completes; leaf and hashes stay when salt and detail are purged.
 CREATE TABLE event (
