@@ -273,7 +273,7 @@ func (a *app) bar(name string, size int64) bar {
 	all := mpb.New(mpb.WithOutput(a.streams.Err), mpb.WithAutoRefresh())
 	one := all.AddBar(size,
 		mpb.PrependDecorators(decor.Name(cut(name, 30)+" ")),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.EwmaETA(decor.ET_STYLE_GO, 30)))
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f "), decor.AverageETA(decor.ET_STYLE_GO)))
 	return bar{all, one}
 }
 

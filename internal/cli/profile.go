@@ -104,17 +104,6 @@ func (a *app) saveProfile(p profile) error {
 	return nil
 }
 
-func (a *app) removeProfile() error {
-	path, err := a.profilePath()
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(err, fault.Internal, "", "remove profile", "the profile cannot be removed")
-	}
-	return nil
-}
-
 // trust is how the profile's node is known.
 func (p profile) trust() (operator.Trust, error) {
 	var t operator.Trust
