@@ -40,7 +40,7 @@ func (f *unlockFlags) register(fs *pflag.FlagSet) {
 type nodeInitFlags struct {
 	dir, slug, note, hub, network, genesis     string
 	authorities, categories, roles             []string
-	kind, language, titleLanguage              string
+	kind, language                             string
 	contactPoint                               bool
 	advertise, listen, grpc, http, systemd     string
 	hosts                                      []string

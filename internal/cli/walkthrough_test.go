@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,35 @@ const (
 	// patience is how long a daemon may take to open its door, on a loaded machine.
 	patience = 60 * time.Second
 )
+
+// changes goes on with the network that stands: what a state changes later, against the live hub.
+func (w *walk) changes() {
+	w.t.Helper()
+	hub := " --hub hub.example:7400 --passphrase-file pass"
+	source := hub + " --network FP"
+	designate := func(file string) {
+		w.run("enlace statement sign " + file + " --key ana.key" + source)
+		w.run("enlace statement sign " + file + " --key luis.key --submit" + source)
+	}
+	w.run("enlace authority declare mx/fgr --desk 'duty;America/Mexico_City;24/7;es' --out desk.statements --key mx/mx.state-key" + source)
+	designate("desk.statements")
+	w.run("enlace contact set mx/fgr duty --phone '+000 555 0100' --out card.statements --key mx/mx.state-key" + source)
+	designate("card.statements")
+	if got := w.run("enlace contact show mx/fgr --key jm/jm.state-key" + source); !strings.Contains(got, "+000 555 0100") {
+		w.t.Errorf("the other state reads the contact card as %q", got)
+	}
+	again := w.run("enlace statement submit card.statements --key ana.key" + hub)
+	if got := w.run("enlace statement submit card.statements --key luis.key" + hub); got != again {
+		w.t.Errorf("handed in again: %q, want the same position, %q", got, again)
+	}
+	w.run("enlace node revoke jm/node/primary --reason stolen --submit --out x --key jm/jm.state-key" + source)
+	if got := w.run("enlace state show jm --key ana.key" + source); !regexp.MustCompile(`jm/node/primary +revoked`).MatchString(got) {
+		w.t.Errorf("after its revocation the state is shown as %q", got)
+	}
+	if got := w.run("enlace network show --hub hub.example:7400 --network FP"); !strings.Contains(got, "the network is founded: oas") {
+		w.t.Errorf("the genesis is shown as %q", got)
+	}
+}
 
 // commandsOf are the lines of code in the README's section about the way from nothing to two states.
 func commandsOf(readme string) []string {
@@ -60,6 +90,7 @@ func TestWalkThrough(t *testing.T) {
 	}
 	w.knows("mx", "jm/jcf")
 	w.knows("jm", "mx/fgr")
+	w.changes()
 }
 
 func newWalk(t *testing.T) *walk {

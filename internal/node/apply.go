@@ -32,7 +32,7 @@ func (s *setting) apply() error {
 		b.Statements = append(b.Statements, st)
 	}
 	s.result.Bundle = s.path(s.Node.State().String() + ".statements")
-	return writeNew(s.result.Bundle, b.Marshal(), 0o644)
+	return s.put(s.result.Bundle, b.Marshal(), 0o644)
 }
 
 func (s *setting) admission(d directory.Draft) ([]byte, error) {

@@ -51,7 +51,7 @@ func (s *setting) makeFirst() error {
 		return err
 	}
 	s.result.Password = password
-	return writeNew(s.path(dataFolder, firstFile), append(b, '\n'), 0o600)
+	return s.put(s.path(dataFolder, firstFile), append(b, '\n'), 0o600)
 }
 
 // drawPassword makes a password of 100 random bits in five groups of four, which a person can copy by hand.

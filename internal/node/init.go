@@ -123,8 +123,9 @@ type InitResult struct {
 // Init makes everything a new node needs: its keys, the state's off-line key, node.yaml, the first account, and the
 // application of state, node and authorities, signed by the state, for the stewards. All of it is on disk on return.
 //
-// Nothing is written before the network has been checked against the fingerprint. node.yaml comes last: a folder
-// without one is of a set-up that was cut short, holds nothing anyone relies on, and may be deleted.
+// Nothing is written before the network has been checked against the fingerprint, and what was made before an error is
+// removed. node.yaml comes last: a folder without one is of a set-up during which the machine stopped; it holds nothing
+// anyone relies on, and may be deleted.
 //
 // Errors: Usage for options that do not fit, Conflict "exists" where the folder holds a node, those of
 // registry.Bootstrap and keyring.
@@ -142,6 +143,7 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	// In this order: each step may fail, and only the last makes it a node.
 	for _, step := range []func() error{s.makeFolders, s.makeStateKey, s.makeKeys, s.apply, s.makeFirst, s.writeCA, s.keepGenesis, s.writeConfig} {
 		if err := step(); err != nil {
+			s.undo()
 			return InitResult{}, err
 		}
 	}
@@ -233,6 +235,24 @@ type setting struct {
 	snapshot *directory.Snapshot
 	ring     *keyring.Ring
 	result   InitResult
+	// made are the files and folders that did not exist before, in the order they were made.
+	made []string
+}
+
+// undo removes what was made. No key of it was ever shown to anyone.
+func (s *setting) undo() {
+	for i := len(s.made) - 1; i >= 0; i-- {
+		_ = os.Remove(s.made[i]) // of a folder that somebody put something into, nothing is removed
+	}
+}
+
+// put makes a file that must not exist.
+func (s *setting) put(path string, b []byte, mode os.FileMode) error {
+	err := writeNew(path, b, mode)
+	if err == nil {
+		s.made = append(s.made, path)
+	}
+	return err
 }
 
 func (s *setting) path(elem ...string) string {
@@ -241,8 +261,13 @@ func (s *setting) path(elem ...string) string {
 
 func (s *setting) makeFolders() error {
 	for _, dir := range []string{s.Dir, s.path(keysFolder), s.path(dataFolder)} {
+		_, err := os.Lstat(dir)
+		fresh := errors.Is(err, fs.ErrNotExist)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fault.Wrap(err, fault.Usage, "no-folder", opInit, "the folder cannot be made: "+dir)
+		}
+		if fresh {
+			s.made = append(s.made, dir)
 		}
 	}
 	return nil
@@ -259,6 +284,7 @@ func (s *setting) makeStateKey() error {
 		if s.StateKey, err = keyring.CreateOffline(s.result.StateKey, "state "+state, passphrase); err != nil {
 			return err
 		}
+		s.made = append(s.made, s.result.StateKey, s.result.StateKey+".pub")
 	}
 	s.result.StateFingerprint = s.StateKey.Public().Fingerprint()
 	return nil
@@ -271,11 +297,13 @@ func (s *setting) makeKeys() error {
 		if unlock, err = keyring.NewUnlockFile(s.Unlock.File); err != nil {
 			return err
 		}
+		s.made = append(s.made, s.Unlock.File)
 	}
 	var err error
 	if s.ring, err = keyring.Create(s.path(keysFolder, keysFile), unlock); err != nil {
 		return err
 	}
+	s.made = append(s.made, s.path(keysFolder, keysFile))
 	if err := s.ring.GenerateNode(s.now); err != nil {
 		return err
 	}
@@ -297,7 +325,7 @@ func (s *setting) writeCA() error {
 		_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // to memory: cannot fail
 	}
 	s.result.OperatorCA = s.path(operatorCAFile)
-	return writeNew(s.result.OperatorCA, []byte(text.String()), 0o644)
+	return s.put(s.result.OperatorCA, []byte(text.String()), 0o644)
 }
 
 // keepGenesis leaves the genesis where the first start finds it, so that a node starts without the hub.
@@ -306,7 +334,7 @@ func (s *setting) keepGenesis() error {
 	if err != nil {
 		return err
 	}
-	return writeNew(s.path(dataFolder, genesisFile), directory.Bundle{Statements: []directory.Statement{st}}.Marshal(), 0o644)
+	return s.put(s.path(dataFolder, genesisFile), directory.Bundle{Statements: []directory.Statement{st}}.Marshal(), 0o644)
 }
 
 // keptGenesis is the signed genesis that Init left in the data folder; nil where there is none.

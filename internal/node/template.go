@@ -99,16 +99,17 @@ func (s *setting) writeConfig() error {
 		return fault.Wrap(err, fault.Internal, "", opInit, "the configuration cannot be written")
 	}
 	unfinished := s.path(configFile + ".new")
-	if err := writeNew(unfinished, text.Bytes(), 0o600); err != nil {
+	if err := s.put(unfinished, text.Bytes(), 0o600); err != nil {
 		return err
 	}
 	if _, err := LoadConfig(unfinished); err != nil {
-		return errors.Join(err, os.Remove(unfinished))
+		return err
 	}
 	s.result.Config = s.path(configFile)
 	if err := os.Rename(unfinished, s.result.Config); err != nil { // commit
 		return fault.Wrap(err, fault.Internal, "", opInit, "the configuration cannot be written")
 	}
+	s.made = append(s.made, s.result.Config)
 	return syncFolder(s.Dir)
 }
 
