@@ -68,6 +68,7 @@ func TestKeyShapes(t *testing.T) {
 		{AgeHybrid, []byte(strings.ToUpper(recipient))}, // the same key under a second fingerprint
 		{AgeHybrid, []byte("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p")},
 		{AgeHybrid, []byte("AGE1PQ1" + recipient[7:])},
+		{AgeHybrid, []byte("age1pq1" + strings.ToUpper(recipient[7:]))},
 		{AgeHybrid, bytes.Repeat([]byte("a"), 2000)},
 		{AgeHybrid, []byte(recipient + strings.Repeat("q", 4096))},
 		{NKey, make([]byte, 55)},
