@@ -220,6 +220,9 @@ func (s sheet) step(x *operatorv1.Step) {
 	for _, an := range x.GetAnswers() {
 		s.answer(an)
 	}
+	for i, found := range x.GetSubjects() {
+		s.subject(i+1, found)
+	}
 	if f := x.GetRefusal(); f != nil {
 		s.line("  REFUSED: %s", s.w.coded("refusal-reasons", f.GetReason()))
 		s.long("in words", f.GetText())

@@ -187,3 +187,18 @@ func TestDeliversAfterRestartAndOutage(t *testing.T) {
 		t.Errorf("the receiver has %d requests, want 1", len(all))
 	}
 }
+
+// TestAnswerNamesSubjects: what an answer found comes back typed, in its own step.
+func TestAnswerNamesSubjects(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	id := w.sent()
+	w.jm.until(id, state(message.Delivered))
+	found := []*formatv1.Subject{{Type: "vehicle", Role: "owner", Attributes: []*formatv1.Attribute{{Name: "plate", Value: "JM-1234"}}}}
+	_, err := w.jm.Answer(ctx, w.jm.actor(), id, []*formatv1.Answer{{Ask: 1, Result: "NOT_FOUND"}, {Ask: 2, Result: "NOT_FOUND"}}, found)
+	w.must(err)
+	v := w.mx.until(id, state(message.Answered))
+	if len(v.Steps[0].Subjects) != 0 || len(v.Steps[1].Subjects) != 1 || v.Steps[1].Subjects[0].GetAttributes()[0].GetValue() != "JM-1234" {
+		t.Errorf("subjects came back as %v and %v", v.Steps[0].Subjects, v.Steps[1].Subjects)
+	}
+}

@@ -243,6 +243,9 @@ func (e *Exchange) showMessage(ctx context.Context, c ledger.Case, m ledger.Mess
 	if err != nil {
 		return err
 	}
+	if m.Kind == message.KindRequest {
+		step.Subjects = nil // they stand with the request itself
+	}
 	h := env.Header
 	step.Message, step.Kind, step.Sender, step.Created, step.Digest, step.Approval = h.ID, h.Kind, h.Sender, h.Created, h.Digest, h.Approval
 	if err := e.showFiles(ctx, h, content, s); err != nil {

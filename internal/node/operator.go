@@ -163,7 +163,7 @@ func (r requests) Show(ctx context.Context, who people.Principal, id message.ID)
 func stepOf(s exchange.Step) *operatorv1.Step {
 	out := &operatorv1.Step{
 		MessageId: s.Message.String(), Kind: string(s.Kind), Sender: s.Sender.String(), Created: milli(s.Created),
-		Acknowledgement: s.Acknowledgement, Answers: s.Answers, Refusal: s.Refusal, Closing: s.Closing,
+		Acknowledgement: s.Acknowledgement, Answers: s.Answers, Subjects: s.Subjects, Refusal: s.Refusal, Closing: s.Closing,
 		Approval: string(s.Approval), Digest: digestText(s.Digest),
 	}
 	// A request goes to one authority, so to one node: there is one delivery at most.
