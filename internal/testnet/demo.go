@@ -74,7 +74,7 @@ type demo struct {
 func (d *demo) answered(ctx context.Context, from, to *Member) error {
 	file := make([]byte, demoFile)
 	rand.NewChaCha8(sha256.Sum256([]byte("demo"))).Read(file)
-	draft := demoDraft(from, to, "identify-person", "Who is the master of this vessel?")
+	draft := Exercise(from, to, "identify-person", "Who is the master of this vessel?")
 	draft.Subjects = []*formatv1.Subject{{Type: "vessel", Role: "unknown", Reason: "seen loading at night", Attributes: []*formatv1.Attribute{
 		{Name: "name", Value: "Nuestra Señora de la Peña", Kind: "primary"}, {Name: "imo", Value: "9074729"}}}}
 	id, err := from.Submit(ctx, draft, File{"photo.bin", bytes.NewReader(file)})
@@ -95,14 +95,14 @@ func (d *demo) answered(ctx context.Context, from, to *Member) error {
 	if err := d.answer(ctx, to, id, got); err != nil {
 		return err
 	}
-	back, err := from.Await(ctx, from.Officer, id, inState("ANSWERED"))
+	back, err := from.Await(ctx, from.Officer, id, InState("ANSWERED"))
 	if err != nil {
 		return err
 	}
 	if _, err := from.Officer.Requests.CloseRequest(ctx, &operatorv1.CloseRequestRequest{Id: id, Closing: &formatv1.Closing{Feedback: "hit", Useful: true}}); err != nil {
 		return err
 	}
-	if _, err := to.Await(ctx, to.Duty, id, inState("CLOSED")); err != nil {
+	if _, err := to.Await(ctx, to.Duty, id, InState("CLOSED")); err != nil {
 		return err
 	}
 	d.tell(fmt.Sprintf("%s answered; %s read the answer and closed the case %s", to.Authority, from.Authority, back.GetSummary().GetReference()))
@@ -150,11 +150,11 @@ func answerText(q *formatv1.Ask) string {
 
 // refused is the short way: sent, refused with a reason, closed.
 func (d *demo) refused(ctx context.Context, from, to *Member) error {
-	id, err := from.Submit(ctx, demoDraft(from, to, "asset-trace", "Which accounts does the company hold?"))
+	id, err := from.Submit(ctx, Exercise(from, to, "asset-trace", "Which accounts does the company hold?"))
 	if err != nil {
 		return err
 	}
-	if _, err := to.Await(ctx, to.Duty, id, inState("DELIVERED")); err != nil {
+	if _, err := to.Await(ctx, to.Duty, id, InState("DELIVERED")); err != nil {
 		return err
 	}
 	_, err = to.Duty.Requests.AcknowledgeRequest(ctx, &operatorv1.AcknowledgeRequestRequest{Id: id, Acknowledgement: &formatv1.Acknowledgement{ExpectedAt: time.Now().Add(time.Hour).UnixMilli()}})
@@ -167,7 +167,7 @@ func (d *demo) refused(ctx context.Context, from, to *Member) error {
 	if err != nil {
 		return err
 	}
-	if _, err := from.Await(ctx, from.Officer, id, inState("REFUSED")); err != nil {
+	if _, err := from.Await(ctx, from.Officer, id, InState("REFUSED")); err != nil {
 		return err
 	}
 	d.tell(fmt.Sprintf("%s refused a request of %s and said what would cure it", to.Authority, from.Authority))
@@ -177,7 +177,7 @@ func (d *demo) refused(ctx context.Context, from, to *Member) error {
 // receipts waits until every message of both sides is receipted and counts those whose signature verifies.
 func (d *demo) receipts(ctx context.Context, a, b *Member, id string) error {
 	for _, m := range []*Member{a, b} {
-		r, err := m.Await(ctx, m.Officer, id, allReceipted)
+		r, err := m.Await(ctx, m.Officer, id, Receipted)
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,8 @@ func (d *demo) receipts(ctx context.Context, a, b *Member, id string) error {
 	return nil
 }
 
-func allReceipted(r *operatorv1.GetRequestResponse) bool {
+// Receipted is for Await: every message of the case has its final receipt.
+func Receipted(r *operatorv1.GetRequestResponse) bool {
 	for _, s := range r.GetSteps() {
 		if len(s.GetReceipts()) == 0 || (s.GetDelivery() != "" && s.GetDelivery() != "COMPLETE") {
 			return false
@@ -261,7 +262,7 @@ func readEntries(dir string) ([]format.Entry, error) {
 
 // entry is one request about one entry: what arrives must be what was written, to the byte, and so must the answer.
 func (d *demo) entry(ctx context.Context, from, to *Member, e format.Entry, file []byte) error {
-	draft := demoDraft(from, to, "identify-person", fmt.Sprintf("Is entry %d of the list known to you, and under which names?", e.Number))
+	draft := Exercise(from, to, "identify-person", fmt.Sprintf("Is entry %d of the list known to you, and under which names?", e.Number))
 	draft.Subjects = e.Subjects()
 	if c := e.Categories(); len(c) > 0 {
 		draft.Category = c[0].String()
@@ -291,7 +292,7 @@ func (d *demo) entry(ctx context.Context, from, to *Member, e format.Entry, file
 	if err := d.answer(ctx, to, id, got); err != nil {
 		return err
 	}
-	back, err := from.Await(ctx, from.Officer, id, inState("ANSWERED"))
+	back, err := from.Await(ctx, from.Officer, id, InState("ANSWERED"))
 	if err != nil {
 		return err
 	}
@@ -328,8 +329,9 @@ func usualLimits() *formatv1.Limits {
 	return &formatv1.Limits{Handling: []string{"H1", "H2"}, Tlp: "AMBER+STRICT"}
 }
 
-// demoDraft is a complete request with two questions.
-func demoDraft(from, to *Member, kind, question string) *operatorv1.Draft {
+// Exercise is a complete request of one member to another with two questions, marked as an exercise. Kind is one of the
+// list request-kinds.
+func Exercise(from, to *Member, kind, question string) *operatorv1.Draft {
 	return &operatorv1.Draft{
 		Authority: from.Authority.String(), To: to.Authority.String(), Category: "drugs.trafficking", Urgency: "ROUTINE", Status: "EXERCISE",
 		Request: &formatv1.Request{
@@ -342,6 +344,7 @@ func demoDraft(from, to *Member, kind, question string) *operatorv1.Draft {
 	}
 }
 
-func inState(state string) func(*operatorv1.GetRequestResponse) bool {
+// InState is for Await: a request has come to a state, such as "ANSWERED".
+func InState(state string) func(*operatorv1.GetRequestResponse) bool {
 	return func(r *operatorv1.GetRequestResponse) bool { return r.GetSummary().GetStatus() == state }
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -44,6 +46,9 @@ type Options struct {
 	Clock func() time.Time
 	// Tell is told of each step; may be nil.
 	Tell Progress
+	// Relay is given each address at which a node will listen for others, and returns the one that they are told: that
+	// of a relay which slows, cuts or records. Nil = they are told the first.
+	Relay func(listen string) (string, error)
 }
 
 // Network is a hub and its members, running.
@@ -100,6 +105,9 @@ func (o Options) filled() Options {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
 	}
+	if o.Relay == nil {
+		o.Relay = func(listen string) (string, error) { return listen, nil }
+	}
 	return o
 }
 
@@ -116,12 +124,10 @@ func (n *Network) Stop() error {
 // found makes two stewards and the genesis that both sign.
 func (n *Network) found(context.Context) error {
 	n.HubDir = filepath.Join(n.Dir, "hub")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fault.Wrap(err, fault.Internal, "", "start network", "no loopback port")
+	var err error
+	if n.HubAddr, err = freePort(); err != nil {
+		return err
 	}
-	n.HubAddr = listener.Addr().String()
-	_ = listener.Close() // only its number is wanted; the hub listens there by its configuration
 	var public []authority.PublicKey
 	for _, name := range []string{"ana", "luis"} {
 		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
@@ -242,6 +248,10 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	if err != nil {
 		return nil, err
 	}
+	advertise, err := n.Relay(peerAddr)
+	if err != nil {
+		return nil, err
+	}
 	operatorAddr, err := freePort()
 	if err != nil {
 		return nil, err
@@ -253,7 +263,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	m := &Member{State: name.State(), Authority: a.Name, Dir: filepath.Join(n.Dir, state), Passwords: map[string]string{}}
 	made, err := node.Init(ctx, node.InitOptions{
 		Dir: m.Dir, Node: name, Authorities: []node.NewAuthority{a}, NoteVerbale: "NV 1/2026", Fingerprint: n.Fingerprint, Hubs: []string{n.HubAddr},
-		Advertise: peerAddr, Listen: peerAddr, OperatorGRPC: operatorAddr, FourEyes: n.FourEyes,
+		Advertise: advertise, Listen: peerAddr, OperatorGRPC: operatorAddr, FourEyes: n.FourEyes,
 		Unlock:          node.InitUnlock{File: filepath.Join(n.Dir, state+".unlock"), OnDataDisk: true},
 		StatePassphrase: func() (keyring.Passphrase, error) { return quick(), nil },
 		Clock:           n.Clock, Random: rand.Reader,
@@ -281,13 +291,22 @@ func trustOf(path string) (operator.Trust, error) {
 	return operator.Trust{Roots: pool}, nil
 }
 
+// freePort finds a loopback port that a daemon can be told of before it listens. It looks below the ports that the system
+// gives to outgoing connections, or one of those would take it meanwhile.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fault.Wrap(err, fault.Internal, "", "start network", "no loopback port")
+	const low, high, tries = 15000, 32000, 64
+	for range tries {
+		n, err := rand.Int(rand.Reader, big.NewInt(high-low))
+		if err != nil {
+			return "", fault.Wrap(err, fault.Internal, "", "start network", "no randomness")
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", low+n.Int64()))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fault.New(fault.Internal, "", "start network", "no loopback port")
 }
 
 // admit has one steward verify and the other counter-sign, and hands the statements in.
