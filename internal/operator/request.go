@@ -242,7 +242,12 @@ func readDigest(s string) (message.Digest, error) {
 	if s == "" {
 		return message.Digest{}, nil
 	}
-	return message.DigestFromBytes(b)
+	d, err := message.DigestFromBytes(b)
+	if err == nil && d == (message.Digest{}) {
+		// Inward the zero digest means "whatever is there now"; who names a digest must not get that.
+		return d, fault.New(fault.Invalid, "malformed-digest", "read digest", "no content has this digest")
+	}
+	return d, err
 }
 
 // readCursor reads a cursor; there is one text for each.
