@@ -34,17 +34,11 @@ func keep(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], fields[0])
 }
 
-// damage FILE changes one byte in the middle of a file.
+// damage FILE OLD NEW puts another text in the place of one.
 func damage(ts *testscript.TestScript, _ bool, args []string) {
-	path := ts.MkAbs(args[0])
-	b, err := os.ReadFile(path)
-	ts.Check(err)
-	at := len(b) / 2
-	for b[at] == '\n' || b[at] == '-' {
-		at++
+	path, text := ts.MkAbs(args[0]), ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s has no %q", args[0], args[1])
 	}
-	if b[at]++; b[at] == '{' || b[at] == '[' || b[at] == ':' {
-		b[at] = 'A'
-	}
-	ts.Check(os.WriteFile(path, b, 0o600))
+	ts.Check(os.WriteFile(path, []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 }
