@@ -69,7 +69,7 @@ type declareFlags struct {
 func (a *app) authorityDeclareCommand() *cobra.Command {
 	var f declareFlags
 	c := &cobra.Command{
-		Use: "declare AUTHORITY", Short: "Declare an authority, or change its entry",
+		Use: "declare AUTHORITY", Aliases: []string{"amend"}, Short: "Declare an authority, or change its entry",
 		Long: "Draft and sign the declaration of an authority; two stewards verify and counter-sign it. The first time\n" +
 			"its keys are made in --keyring. Later only what is named by a flag changes; the rest stays as it is.",
 		Example: "  enlace authority declare mx/sat --title 'es=Servicio de Administración Tributaria' --type tax --node mx/node/primary --note-verbale 'NV 15/2026' --keyring keys/keyring.age --key mx.state-key --hub hub.example:7400 --network FINGERPRINT\n" +
