@@ -369,3 +369,24 @@ func TestAttachmentResumes(t *testing.T) {
 		t.Errorf("whole: %+v", st)
 	}
 }
+
+// TestRepeatAfterRevocation: what was receipted stays receipted; the sender gets its receipt though its key was revoked
+// meanwhile, and a new message under the key is refused. P2.
+func TestRepeatAfterRevocation(t *testing.T) {
+	w := newWorld(t)
+	env, late := w.forge(forgery{}), w.forge(forgery{})
+	first, err := w.receive(w.mx.node, env.Bytes)
+	w.must(err)
+	sign, err := w.mx.ring.Public(keyring.AuthoritySign(w.mx.name))
+	w.must(err)
+	payload, err := w.draft().RevokeKey(directory.OfAuthority(w.mx.name), sign.Fingerprint(), "stolen")
+	w.must(err)
+	w.apply(payload, signer{directory.RoleState, w.mx.state})
+	again, err := w.receive(w.mx.node, env.Bytes)
+	if err != nil || !bytes.Equal(first, again) {
+		t.Errorf("repeat under a key revoked since: %v", err)
+	}
+	if _, err := w.receive(w.mx.node, late.Bytes); fault.CodeOf(err) != "revoked" {
+		t.Errorf("new message under a revoked key: %v", err)
+	}
+}

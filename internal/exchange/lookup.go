@@ -30,8 +30,8 @@ func covers(to directory.AuthorityEntry, c Composition) bool {
 	})
 }
 
-// signingKey finds an authority's signing key for an arrival. An unknown key is Retry (our directory may be behind); a
-// revoked one and one rotated long ago are Denied. DESIGN 5.
+// signingKey finds an authority's signing key, in whatever standing: inForce judges that. An unknown key is Retry (our
+// directory may be behind).
 func (e *Exchange) signingKey(view directory.View) seal.SigningKey {
 	return func(fp authority.Fingerprint) (authority.Name, authority.PublicKey, error) {
 		h, ok := view.SigningKey(fp)
@@ -39,8 +39,17 @@ func (e *Exchange) signingKey(view directory.View) seal.SigningKey {
 		if !ok || name.IsZero() {
 			return authority.Name{}, authority.PublicKey{}, fault.New(fault.Retry, "unknown-key", "verify envelope", "the signing key is not in the directory here")
 		}
-		return name, h.Public, e.checkHolder(h)
+		return name, h.Public, nil
 	}
+}
+
+// inForce refuses a new arrival under a revoked key, and under one that was rotated long ago. DESIGN 5.
+func (e *Exchange) inForce(view directory.View, key authority.Fingerprint) error {
+	h, ok := view.SigningKey(key)
+	if !ok {
+		return fault.New(fault.Retry, "unknown-key", "verify envelope", "the signing key is not in the directory here")
+	}
+	return e.checkHolder(h)
 }
 
 // nodeKey finds a node's signing key, for receipts and hellos.

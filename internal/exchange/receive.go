@@ -24,11 +24,15 @@ func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []
 	if err != nil {
 		return nil, err
 	}
-	if err := e.admit(view, from, env.Header); err != nil {
+	if err := e.belongs(from, env.Header); err != nil {
 		return nil, err
 	}
+	// Before the standing of sender and key is asked: what was receipted stays receipted, whatever was revoked since.
 	if receipt, err := e.known(ctx, env); receipt != nil || err != nil {
 		return receipt, err
+	}
+	if err := e.admit(view, env.Header); err != nil {
+		return nil, err
 	}
 	a, err := e.examine(ctx, view, env)
 	if err != nil {
@@ -43,14 +47,27 @@ func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []
 	return receipt, nil
 }
 
-// admit checks what the verified header claims against the current directory and the clock. Nothing is stored yet.
-func (e *Exchange) admit(view directory.View, from authority.Node, h message.Header) error {
-	const op = "receive message"
+const opReceive = "receive message"
+
+// belongs checks that the verified header is of this network and came from a node of its sender's state.
+func (e *Exchange) belongs(from authority.Node, h message.Header) error {
+	const op = opReceive
 	if h.Network != e.Directory.Load().NetworkID() {
 		return fault.New(fault.Invalid, "wrong-network", op, "the message belongs to another network")
 	}
 	if from.State() != h.Sender.State() {
 		return fault.New(fault.Denied, "wrong-node", op, "the sending node does not belong to the sender's state")
+	}
+	return nil
+}
+
+// admit checks a new arrival against the current directory and the clock. Nothing is stored yet.
+func (e *Exchange) admit(view directory.View, h message.Header) error {
+	const op = opReceive
+	for _, r := range h.Required {
+		if err := e.inForce(view, r.Key); err != nil {
+			return err
+		}
 	}
 	if err := view.CheckAuthority(h.Sender); err != nil {
 		return err
@@ -124,7 +141,7 @@ func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.En
 	switch {
 	case len(a.served) == 0:
 		a.code = "wrong-addressee"
-		a.served = env.Header.Recipients[:1]
+		a.served = firstOther(env.Header)
 		return a, nil
 	case !env.Header.Expires.After(e.Clock()):
 		a.code = "expired"
@@ -135,7 +152,7 @@ func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.En
 	case fault.Is(err, fault.NotFound):
 		a.code = "unknown-sealing-key"
 	case fault.Is(err, fault.Invalid), fault.Is(err, fault.TooLarge):
-		a.code = fault.CodeOf(err)
+		a.code = codeOf(err)
 	case err != nil:
 		return arrival{}, err
 	default:
@@ -143,6 +160,24 @@ func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.En
 		a.code = e.wellFormed(env.Header, content)
 	}
 	return a, nil
+}
+
+// codeOf never is empty: an empty code would mean that the message is accepted.
+func codeOf(err error) string {
+	if code := fault.CodeOf(err); code != "" {
+		return code
+	}
+	return "malformed-body"
+}
+
+// firstOther is the recipient that a rejection speaks for when none is served here. PROTOCOL 8.4.
+func firstOther(h message.Header) []message.Recipient {
+	for _, r := range h.Recipients {
+		if r.Authority != h.Sender {
+			return []message.Recipient{r}
+		}
+	}
+	return h.Recipients[:1] // the parser wants two different recipients, so this is not reached
 }
 
 // wellFormed is the code of what is wrong with an opened message, or empty.
@@ -155,17 +190,17 @@ func (e *Exchange) wellFormed(h message.Header, c seal.Content) string {
 		return "wrong-item"
 	}
 	if _, err := readSteps(c); err != nil {
-		return fault.CodeOf(err)
+		return codeOf(err)
 	}
 	var asked message.Compose
 	for _, it := range c.Items {
 		if err := readItem(it, &asked); err != nil {
-			return fault.CodeOf(err)
+			return codeOf(err)
 		}
 	}
 	if h.Kind == message.KindRequest {
 		if _, err := authority.ParseRequestKind(asked.Request.GetKind()); err != nil {
-			return fault.CodeOf(err)
+			return codeOf(err)
 		}
 	}
 	return ""
