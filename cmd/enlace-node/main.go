@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/node"
 )
 
@@ -26,6 +27,9 @@ func main() {
 	defer stop()
 	if err := node.Main(ctx, *config, time.Now, rand.Reader); err != nil {
 		fmt.Fprintln(os.Stderr, "enlace-node:", err)
+		if hint := fault.As(err).Hint; hint != "" {
+			fmt.Fprintln(os.Stderr, "hint:", hint)
+		}
 		os.Exit(1)
 	}
 }
