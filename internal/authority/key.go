@@ -24,14 +24,14 @@ type Purpose string
 
 // The purposes of this protocol version.
 const (
-	ForHeader            Purpose = "enlace/v1/header"
-	ForReceipt           Purpose = "enlace/v1/receipt"
-	ForHello             Purpose = "enlace/v1/hello"
-	ForControl           Purpose = "enlace/v1/control"
-	ForFrame             Purpose = "enlace/v1/frame"
-	ForChainIndex        Purpose = "enlace/v1/chain-index"
-	ForCumulativeReceipt Purpose = "enlace/v1/cumulative-receipt"
-	ForEvidence          Purpose = "enlace/v1/evidence"
+	ForHeader              Purpose = "enlace/v1/header"
+	ForReceipt             Purpose = "enlace/v1/receipt"
+	ForHello               Purpose = "enlace/v1/hello"
+	ForControl             Purpose = "enlace/v1/control"
+	ForFrame               Purpose = "enlace/v1/frame"
+	ForChainIndex          Purpose = "enlace/v1/chain-index"
+	ForCumulativeReceipt   Purpose = "enlace/v1/cumulative-receipt"
+	ForEvidenceCosignature Purpose = "enlace/v1/evidence-cosignature"
 	// ForStatement is completed by the signer's role: "enlace/v1/statement/state".
 	ForStatement Purpose = "enlace/v1/statement/"
 )

@@ -86,7 +86,8 @@ func TestKeyShapes(t *testing.T) {
 
 func purposes() []Purpose {
 	return []Purpose{
-		ForHeader, ForReceipt, ForHello, ForControl, ForFrame, ForChainIndex, ForCumulativeReceipt, ForEvidence,
+		ForHeader, ForReceipt, ForHello, ForControl, ForFrame, ForChainIndex,
+		ForCumulativeReceipt, ForEvidenceCosignature,
 		ForStatement + "state", ForStatement + "steward", ForStatement + "verify", ForStatement + "countersign", ForStatement + "new",
 	}
 }

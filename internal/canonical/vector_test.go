@@ -66,9 +66,13 @@ func fieldsOf(t *testing.T, m proto.Message) any {
 // signedVector adds Signed with one signature of the node.
 func signedVector(t *testing.T, name string, purpose authority.Purpose, m proto.Message) formatVector {
 	t.Helper()
-	v := vectorOf(t, name, m)
-	v.Label, v.Key = string(purpose), signLabel
-	v.Signed = canonical.Marshal(&formatv1.Signed{Payload: v.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, purpose, signLabel, v.Bytes)}})
+	return signedBy(t, vectorOf(t, name, m), purpose, signLabel)
+}
+
+func signedBy(t *testing.T, v formatVector, purpose authority.Purpose, key string) formatVector {
+	t.Helper()
+	v.Label, v.Key = string(purpose), key
+	v.Signed = canonical.Marshal(&formatv1.Signed{Payload: v.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, purpose, key, v.Bytes)}})
 	return v
 }
 
@@ -217,11 +221,32 @@ func TestVectorCumulativeReceipt(t *testing.T) {
 		[]formatVector{signedVector(t, "receipt", authority.ForCumulativeReceipt, m)})
 }
 
-// PROTOCOL 9.4.
-func TestVectorCommitment(t *testing.T) {
+// commitments are two of one log; the second names the first.
+func commitments() (*formatv1.CheckpointCommitment, *formatv1.CheckpointCommitment) {
 	origin := "enlace." + networkID[:16] + "/" + node + "/evidence/1-" + "0011223344556677"
 	first := &formatv1.CheckpointCommitment{Origin: origin, Sequence: 1, SaltedHash: vectortest.Bytes("salted 1", 32)}
 	second := &formatv1.CheckpointCommitment{Origin: origin, Sequence: 2, SaltedHash: vectortest.Bytes("salted 2", 32), Previous: digest(canonical.Marshal(first))}
+	return first, second
+}
+
+// PROTOCOL 9.4.
+func TestVectorCommitment(t *testing.T) {
+	first, second := commitments()
 	vectortest.Check(t, "checkpoint-commitment", "two commitments of one log; the second names the first", []string{"9.4"},
 		[]formatVector{vectorOf(t, "first", first), vectorOf(t, "second", second)})
+}
+
+// Two states without part in the message are what a court asks for. PROTOCOL 9.6.
+func TestVectorEvidenceCosignature(t *testing.T) {
+	_, commitment := commitments()
+	var vectors []formatVector
+	for i, state := range []string{"bs", "jm"} {
+		cosigner := state + "/node/primary"
+		m := &formatv1.EvidenceCosignature{
+			Network: networkID, Node: cosigner, Incarnation: &formatv1.Incarnation{Counter: 1, Random: vectortest.Bytes("incarnation "+state, 8)},
+			Commitment: digest(canonical.Marshal(commitment)), Position: 42, Time: made + int64(i)*1000,
+		}
+		vectors = append(vectors, signedBy(t, vectorOf(t, "by "+cosigner, m), authority.ForEvidenceCosignature, cosigner+" witness"))
+	}
+	vectortest.Check(t, "evidence-cosignature", "two states cosign the second commitment in checkpoint-commitment.json", []string{"9.4", "9.6"}, vectors)
 }

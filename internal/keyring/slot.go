@@ -15,7 +15,7 @@ const (
 	NodeSign Slot = "node-sign"
 	// NodeSeal opens control envelopes.
 	NodeSeal Slot = "node-seal"
-	// NodeWitness cosigns heads of the directory log.
+	// NodeWitness cosigns heads of the directory log and evidence of other nodes. PROTOCOL 3.3.
 	NodeWitness Slot = "node-witness"
 	// NodeEvidence signs checkpoints of the evidence log.
 	NodeEvidence Slot = "node-evidence"

@@ -1200,6 +1200,95 @@ func (x *CheckpointCommitment) GetPrevious() []byte {
 	return nil
 }
 
+// EvidenceCosignature is one node's word, by its witness key, that it held a commitment of another; PROTOCOL 9.6.
+type EvidenceCosignature struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	// The node that cosigns, and its own incarnation.
+	Node        string       `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation *Incarnation `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// SHA-256 of the canonical bytes of the CheckpointCommitment.
+	Commitment []byte `protobuf:"bytes,4,opt,name=commitment,proto3" json:"commitment,omitempty"`
+	// Directory position the cosigning node had applied.
+	Position uint64 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	// Unix milliseconds.
+	Time          int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidenceCosignature) Reset() {
+	*x = EvidenceCosignature{}
+	mi := &file_enlace_format_v1_envelope_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidenceCosignature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidenceCosignature) ProtoMessage() {}
+
+func (x *EvidenceCosignature) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_envelope_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidenceCosignature.ProtoReflect.Descriptor instead.
+func (*EvidenceCosignature) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_envelope_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EvidenceCosignature) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *EvidenceCosignature) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *EvidenceCosignature) GetIncarnation() *Incarnation {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *EvidenceCosignature) GetCommitment() []byte {
+	if x != nil {
+		return x.Commitment
+	}
+	return nil
+}
+
+func (x *EvidenceCosignature) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *EvidenceCosignature) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 // EventLeaf is one entry of the evidence log; PROTOCOL 9.1.
 type EventLeaf struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -1221,7 +1310,7 @@ type EventLeaf struct {
 
 func (x *EventLeaf) Reset() {
 	*x = EventLeaf{}
-	mi := &file_enlace_format_v1_envelope_proto_msgTypes[15]
+	mi := &file_enlace_format_v1_envelope_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1322,7 @@ func (x *EventLeaf) String() string {
 func (*EventLeaf) ProtoMessage() {}
 
 func (x *EventLeaf) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_envelope_proto_msgTypes[15]
+	mi := &file_enlace_format_v1_envelope_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1335,7 @@ func (x *EventLeaf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventLeaf.ProtoReflect.Descriptor instead.
 func (*EventLeaf) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_envelope_proto_rawDescGZIP(), []int{15}
+	return file_enlace_format_v1_envelope_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventLeaf) GetSequence() uint64 {
@@ -1417,7 +1506,16 @@ const file_enlace_format_v1_envelope_proto_rawDesc = "" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x1f\n" +
 	"\vsalted_hash\x18\x03 \x01(\fR\n" +
 	"saltedHash\x12\x1a\n" +
-	"\bprevious\x18\x04 \x01(\fR\bprevious\"\xcc\x01\n" +
+	"\bprevious\x18\x04 \x01(\fR\bprevious\"\xd4\x01\n" +
+	"\x13EvidenceCosignature\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12?\n" +
+	"\vincarnation\x18\x03 \x01(\v2\x1d.enlace.format.v1.IncarnationR\vincarnation\x12\x1e\n" +
+	"\n" +
+	"commitment\x18\x04 \x01(\fR\n" +
+	"commitment\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\"\xcc\x01\n" +
 	"\tEventLeaf\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
@@ -1441,7 +1539,7 @@ func file_enlace_format_v1_envelope_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_envelope_proto_rawDescData
 }
 
-var file_enlace_format_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_enlace_format_v1_envelope_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_enlace_format_v1_envelope_proto_goTypes = []any{
 	(*Context)(nil),              // 0: enlace.format.v1.Context
 	(*Recipient)(nil),            // 1: enlace.format.v1.Recipient
@@ -1458,9 +1556,10 @@ var file_enlace_format_v1_envelope_proto_goTypes = []any{
 	(*Stage)(nil),                // 12: enlace.format.v1.Stage
 	(*Hello)(nil),                // 13: enlace.format.v1.Hello
 	(*CheckpointCommitment)(nil), // 14: enlace.format.v1.CheckpointCommitment
-	(*EventLeaf)(nil),            // 15: enlace.format.v1.EventLeaf
-	(*Signature)(nil),            // 16: enlace.format.v1.Signature
-	(*Incarnation)(nil),          // 17: enlace.format.v1.Incarnation
+	(*EvidenceCosignature)(nil),  // 15: enlace.format.v1.EvidenceCosignature
+	(*EventLeaf)(nil),            // 16: enlace.format.v1.EventLeaf
+	(*Signature)(nil),            // 17: enlace.format.v1.Signature
+	(*Incarnation)(nil),          // 18: enlace.format.v1.Incarnation
 }
 var file_enlace_format_v1_envelope_proto_depIdxs = []int32{
 	1,  // 0: enlace.format.v1.Context.recipients:type_name -> enlace.format.v1.Recipient
@@ -1468,18 +1567,19 @@ var file_enlace_format_v1_envelope_proto_depIdxs = []int32{
 	3,  // 2: enlace.format.v1.Context.attachments:type_name -> enlace.format.v1.Attachment
 	4,  // 3: enlace.format.v1.Context.required_signatures:type_name -> enlace.format.v1.RequiredSignature
 	5,  // 4: enlace.format.v1.Context.extensions:type_name -> enlace.format.v1.Extension
-	16, // 5: enlace.format.v1.Envelope.signatures:type_name -> enlace.format.v1.Signature
+	17, // 5: enlace.format.v1.Envelope.signatures:type_name -> enlace.format.v1.Signature
 	9,  // 6: enlace.format.v1.Content.items:type_name -> enlace.format.v1.Item
 	10, // 7: enlace.format.v1.Content.attachments:type_name -> enlace.format.v1.AttachmentKey
-	17, // 8: enlace.format.v1.Receipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	18, // 8: enlace.format.v1.Receipt.incarnation:type_name -> enlace.format.v1.Incarnation
 	12, // 9: enlace.format.v1.Receipt.stages:type_name -> enlace.format.v1.Stage
-	17, // 10: enlace.format.v1.Hello.incarnation:type_name -> enlace.format.v1.Incarnation
+	18, // 10: enlace.format.v1.Hello.incarnation:type_name -> enlace.format.v1.Incarnation
 	14, // 11: enlace.format.v1.Hello.evidence:type_name -> enlace.format.v1.CheckpointCommitment
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 12: enlace.format.v1.EvidenceCosignature.incarnation:type_name -> enlace.format.v1.Incarnation
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_enlace_format_v1_envelope_proto_init() }
@@ -1494,7 +1594,7 @@ func file_enlace_format_v1_envelope_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_envelope_proto_rawDesc), len(file_enlace_format_v1_envelope_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
