@@ -152,6 +152,10 @@ func audienceID() []byte {
 	return digest([]byte("enlace/v1/audience\ndrugs.trafficking\ncategory\njm\nmx\n"))
 }
 
+func epochFingerprint(key []byte) []byte {
+	return digest([]byte("enlace/v1/epoch-key\n"), key)
+}
+
 // PROTOCOL 7.2, 7.3.
 func TestVectorEpochPackage(t *testing.T) {
 	key := vectortest.Bytes("epoch key", 32)
@@ -172,53 +176,95 @@ func TestVectorEpochPackage(t *testing.T) {
 
 // PROTOCOL 7.4, 7.5.
 func TestVectorFrame(t *testing.T) {
-	fingerprint := digest([]byte("enlace/v1/epoch-key\n"), vectortest.Bytes("epoch key", 32))
-	entries, hashes := chain()
-	frame := signedVector(t, "frame", authority.ForFrame, &formatv1.Frame{
-		Network: networkID, Publisher: node, Incarnation: incarnation(), Epoch: 1, KeyFingerprint: fingerprint,
-		Number: entries[1].GetNumber(), Previous: hashes[0], Sealed: []byte("stands for an age file"),
-	})
-	vectortest.Check(t, "frame", "the second alert of a chain; subject "+entries[1].GetSubject(), []string{"7.4", "7.5"}, []formatVector{frame})
+	vectors := []formatVector(nil)
+	for i, a := range alerts(t) {
+		name := []string{"first", "second"}[i]
+		vectors = append(vectors, vectorOf(t, name+" alert", a), signedVector(t, name+" frame", authority.ForFrame, &formatv1.Frame{
+			Network: networkID, Publisher: node, Incarnation: incarnation(), Epoch: 1,
+			KeyFingerprint: epochFingerprint(vectortest.Bytes("epoch key", 32)),
+			Chain:          chainHash(a), Sealed: []byte("stands for an age file"),
+		}))
+	}
+	vectortest.Check(t, "frame", "two alerts of a chain, signed by \"mx/fgr sign\", and the frames that seal them", []string{"5.4", "5.5", "7.4", "7.5"}, vectors)
 }
 
-// chain is two alerts and the hash after each.
-func chain() ([]*formatv1.ChainEntry, [][]byte) {
-	entries := []*formatv1.ChainEntry{
-		{Number: 1, Digest: vectortest.Bytes("alert 1", 32), Subject: "alert.drugs.trafficking.routine.mx"},
-		{Number: 2, Digest: vectortest.Bytes("alert 2", 32), Subject: "alert.drugs.trafficking.immediate.mx"},
+// chainHash is that of the alert's number.
+func chainHash(a *formatv1.Alert) []byte {
+	return digest([]byte("enlace/v1/chain\n"), a.GetSalt(), binary.BigEndian.AppendUint64(nil, a.GetNumber()), a.GetPrevious())
+}
+
+// alerts are the first two of a chain.
+func alerts(t *testing.T) []*formatv1.Alert {
+	t.Helper()
+	first := alert(t, "alert 1", "ROUTINE")
+	first.Number = 1
+	second := alert(t, "alert 2", "IMMEDIATE")
+	second.Number, second.Previous = 2, chainHash(first)
+	return []*formatv1.Alert{first, second}
+}
+
+// alert has no place in a chain yet.
+func alert(t *testing.T, label, urgency string) *formatv1.Alert {
+	t.Helper()
+	const signer = "mx/fgr sign"
+	context := canonical.Marshal(&formatv1.Context{
+		Version: 1, Network: networkID, Id: id(label), Conversation: id(label + " conversation"), Kind: "ALERT", Sender: "mx/fgr",
+		Audience: &formatv1.Audience{Rule: "category", States: []string{"jm", "mx"}, Position: 42},
+		Category: "drugs.trafficking", Urgency: urgency, Status: "TEST", Created: made, Expires: made + 86_400_000, Position: 42, Approval: "single",
+		RequiredSignatures: []*formatv1.RequiredSignature{{Algorithm: authority.Ed25519, Key: signatureOf(t, authority.ForHeader, signer, nil).GetKey()}},
+	})
+	item := &formatv1.Item{Salt: vectortest.Bytes(label+" item salt", 32), Type: "alert", Body: []byte("stands for what " + label + " says")}
+	content := &formatv1.Content{ContextSalt: vectortest.Bytes(label+" context salt", 32), Items: []*formatv1.Item{item}}
+	commitment := digest([]byte{1},
+		digest([]byte("\x00enlace/v1/leaf/context\n"), content.GetContextSalt(), context),
+		digest([]byte("\x00enlace/v1/leaf/item\n"), item.GetSalt(), []byte(item.GetType()+"\n"), item.GetBody()))
+	header := canonical.Marshal(&formatv1.Header{Context: context, Commitment: commitment})
+	return &formatv1.Alert{
+		Header: header, Signatures: []*formatv1.Signature{signatureOf(t, authority.ForHeader, signer, header)},
+		Content: canonical.Marshal(content), Salt: vectortest.Bytes(label+" chain salt", 32),
 	}
-	previous, hashes := make([]byte, 32), [][]byte(nil)
-	for _, e := range entries {
-		number := binary.BigEndian.AppendUint64(nil, e.GetNumber())
-		previous = digest([]byte("enlace/v1/chain\n"), previous, number, e.GetDigest(), []byte(e.GetSubject()))
-		hashes = append(hashes, previous)
+}
+
+// chain is the two alerts as a chain index lists them, and the chain hash of each.
+func chain(t *testing.T) ([]*formatv1.ChainEntry, [][]byte) {
+	t.Helper()
+	subjects := []string{"alert.drugs.trafficking.routine.mx", "alert.drugs.trafficking.immediate.mx"}
+	var entries []*formatv1.ChainEntry
+	var hashes [][]byte
+	for i, a := range alerts(t) {
+		entries = append(entries, &formatv1.ChainEntry{Number: a.GetNumber(), Digest: digest(a.GetHeader()), Subject: subjects[i], Salt: a.GetSalt()})
+		hashes = append(hashes, chainHash(a))
 	}
 	return entries, hashes
 }
 
 // PROTOCOL 7.2, 7.5.
 func TestVectorChainIndex(t *testing.T) {
-	entries, hashes := chain()
-	whole := &formatv1.ChainIndex{Network: networkID, Publisher: node, Incarnation: incarnation(), Audience: audienceID(), First: 1, Previous: make([]byte, 32), Entries: entries}
+	entries, hashes := chain(t)
+	whole := &formatv1.ChainIndex{Network: networkID, Publisher: node, Incarnation: incarnation(), Audience: audienceID(), First: 1, Entries: entries}
 	tail := &formatv1.ChainIndex{Network: networkID, Publisher: node, Incarnation: incarnation(), Audience: audienceID(), First: 2, Previous: hashes[0], Entries: entries[1:]}
-	vectortest.Check(t, "chain-index", "a chain from its beginning, and its second entry alone", []string{"7.2", "7.5"}, []formatVector{
+	vectortest.Check(t, "chain-index", "the chain of the alerts in frame.json from its beginning, and its second entry alone", []string{"7.2", "7.5"}, []formatVector{
 		signedVector(t, "whole", authority.ForChainIndex, whole), signedVector(t, "tail", authority.ForChainIndex, tail),
 	})
 }
 
-// PROTOCOL 8.5.
+// PROTOCOL 7.5, 8.5.
 func TestVectorCumulativeReceipt(t *testing.T) {
-	_, hashes := chain()
-	m := &formatv1.CumulativeReceipt{
-		Network: networkID, Node: node, Incarnation: incarnation(), Publisher: "jm/node/primary",
-		PublisherIncarnation: &formatv1.Incarnation{Counter: 2, Random: vectortest.Bytes("incarnation jm", 8)},
-		Audience:             audienceID(), Position: 9, ChainHash: hashes[1],
-		PassedOver: []*formatv1.NumberRange{{First: 1, Last: 3}, {First: 5, Last: 5}},
-		Refused:    []*formatv1.RefusedNumber{{Number: 4, Code: "expired"}},
-		Time:       made, Checkpoint: vectortest.Bytes("salted checkpoint", 32),
+	_, hashes := chain(t)
+	whole := &formatv1.CumulativeReceipt{
+		Network: networkID, Node: "jm/node/primary", Incarnation: &formatv1.Incarnation{Counter: 2, Random: vectortest.Bytes("incarnation jm", 8)},
+		Publisher: node, PublisherIncarnation: incarnation(), Audience: audienceID(), Position: 2, ChainHash: hashes[1],
+		Time: made, Checkpoint: vectortest.Bytes("salted checkpoint", 32),
 	}
-	vectortest.Check(t, "cumulative-receipt", "a chain up to 9: 1 to 3 and 5 passed over, 4 refused", []string{"8.5"},
-		[]formatVector{signedVector(t, "receipt", authority.ForCumulativeReceipt, m)})
+	gaps := proto.CloneOf(whole)
+	gaps.Position, gaps.ChainHash = 9, vectortest.Bytes("chain hash of 9", 32)
+	gaps.PassedOver = []*formatv1.NumberRange{{First: 1, Last: 3}, {First: 5, Last: 5}}
+	gaps.Refused = []*formatv1.RefusedNumber{{Number: 4, Code: "expired"}}
+	const key = "jm/node/primary sign"
+	vectortest.Check(t, "cumulative-receipt", "both alerts in frame.json; and a longer chain up to 9: 1 to 3 and 5 passed over, 4 refused", []string{"7.5", "8.5"}, []formatVector{
+		signedBy(t, vectorOf(t, "all of two", whole), authority.ForCumulativeReceipt, key),
+		signedBy(t, vectorOf(t, "nine with gaps", gaps), authority.ForCumulativeReceipt, key),
+	})
 }
 
 // commitments are two of one log; the second names the first.

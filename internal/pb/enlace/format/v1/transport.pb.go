@@ -367,7 +367,8 @@ func (x *EpochPackage) GetKey() []byte {
 	return nil
 }
 
-// Frame carries one sealed alert over the bus; PROTOCOL 7.4.
+// Frame carries one sealed alert over the bus, and shows neither its number nor the alert before;
+// PROTOCOL 7.4.
 type Frame struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Network        string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -375,11 +376,12 @@ type Frame struct {
 	Incarnation    *Incarnation           `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Epoch          uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	KeyFingerprint []byte                 `protobuf:"bytes,5,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
-	Number         uint64                 `protobuf:"varint,6,opt,name=number,proto3" json:"number,omitempty"`
-	Previous       []byte                 `protobuf:"bytes,7,opt,name=previous,proto3" json:"previous,omitempty"`
-	Sealed         []byte                 `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Chain hash of this alert, 32 bytes; PROTOCOL 7.5.
+	Chain []byte `protobuf:"bytes,6,opt,name=chain,proto3" json:"chain,omitempty"`
+	// age file to the epoch key; opens to an Alert.
+	Sealed        []byte `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
@@ -447,16 +449,9 @@ func (x *Frame) GetKeyFingerprint() []byte {
 	return nil
 }
 
-func (x *Frame) GetNumber() uint64 {
+func (x *Frame) GetChain() []byte {
 	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-func (x *Frame) GetPrevious() []byte {
-	if x != nil {
-		return x.Previous
+		return x.Chain
 	}
 	return nil
 }
@@ -468,19 +463,113 @@ func (x *Frame) GetSealed() []byte {
 	return nil
 }
 
+// Alert is what a frame seals; PROTOCOL 7.4.
+type Alert struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Canonical bytes of Header: audience set, no recipients, no sealed size, no sealed digest.
+	Header []byte `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// By the authority that sends.
+	Signatures []*Signature `protobuf:"bytes,2,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	// Canonical bytes of Content.
+	Content []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	// 32 bytes, fresh for every frame; PROTOCOL 7.5.
+	Salt []byte `protobuf:"bytes,4,opt,name=salt,proto3" json:"salt,omitempty"`
+	// From 1.
+	Number uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	// Chain hash of the number before; empty at the first.
+	Previous      []byte `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alert) Reset() {
+	*x = Alert{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alert) ProtoMessage() {}
+
+func (x *Alert) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alert.ProtoReflect.Descriptor instead.
+func (*Alert) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Alert) GetHeader() []byte {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *Alert) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *Alert) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Alert) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
+
+func (x *Alert) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Alert) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
 // ChainEntry is one line of a chain index; PROTOCOL 7.5.
 type ChainEntry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
-	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Envelope digest of the alert.
+	Digest  []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The alert's salt, so that who passes it over can follow the chain.
+	Salt          []byte `protobuf:"bytes,4,opt,name=salt,proto3" json:"salt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChainEntry) Reset() {
 	*x = ChainEntry{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +581,7 @@ func (x *ChainEntry) String() string {
 func (*ChainEntry) ProtoMessage() {}
 
 func (x *ChainEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +594,7 @@ func (x *ChainEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainEntry.ProtoReflect.Descriptor instead.
 func (*ChainEntry) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{4}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChainEntry) GetNumber() uint64 {
@@ -529,22 +618,31 @@ func (x *ChainEntry) GetSubject() string {
 	return ""
 }
 
+func (x *ChainEntry) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
+
+// ChainIndex lists consecutive alerts of one chain to a member node; PROTOCOL 7.5.
 type ChainIndex struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Network       string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
-	Publisher     string                 `protobuf:"bytes,2,opt,name=publisher,proto3" json:"publisher,omitempty"`
-	Incarnation   *Incarnation           `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Audience      []byte                 `protobuf:"bytes,4,opt,name=audience,proto3" json:"audience,omitempty"`
-	First         uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
-	Previous      []byte                 `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"`
-	Entries       []*ChainEntry          `protobuf:"bytes,7,rep,name=entries,proto3" json:"entries,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Network     string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Publisher   string                 `protobuf:"bytes,2,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	Incarnation *Incarnation           `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Audience    []byte                 `protobuf:"bytes,4,opt,name=audience,proto3" json:"audience,omitempty"`
+	First       uint64                 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
+	// Chain hash before the first entry; empty if that is number 1.
+	Previous      []byte        `protobuf:"bytes,6,opt,name=previous,proto3" json:"previous,omitempty"`
+	Entries       []*ChainEntry `protobuf:"bytes,7,rep,name=entries,proto3" json:"entries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChainIndex) Reset() {
 	*x = ChainIndex{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +654,7 @@ func (x *ChainIndex) String() string {
 func (*ChainIndex) ProtoMessage() {}
 
 func (x *ChainIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +667,7 @@ func (x *ChainIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainIndex.ProtoReflect.Descriptor instead.
 func (*ChainIndex) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{5}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChainIndex) GetNetwork() string {
@@ -631,7 +729,7 @@ type RefusedNumber struct {
 
 func (x *RefusedNumber) Reset() {
 	*x = RefusedNumber{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +741,7 @@ func (x *RefusedNumber) String() string {
 func (*RefusedNumber) ProtoMessage() {}
 
 func (x *RefusedNumber) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +754,7 @@ func (x *RefusedNumber) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedNumber.ProtoReflect.Descriptor instead.
 func (*RefusedNumber) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{6}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RefusedNumber) GetNumber() uint64 {
@@ -683,7 +781,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +793,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +806,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{7}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NumberRange) GetFirst() uint64 {
@@ -734,19 +832,21 @@ type CumulativeReceipt struct {
 	Publisher            string                 `protobuf:"bytes,4,opt,name=publisher,proto3" json:"publisher,omitempty"`
 	PublisherIncarnation *Incarnation           `protobuf:"bytes,5,opt,name=publisher_incarnation,json=publisherIncarnation,proto3" json:"publisher_incarnation,omitempty"`
 	Audience             []byte                 `protobuf:"bytes,6,opt,name=audience,proto3" json:"audience,omitempty"`
-	Position             uint64                 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
-	ChainHash            []byte                 `protobuf:"bytes,8,opt,name=chain_hash,json=chainHash,proto3" json:"chain_hash,omitempty"`
-	PassedOver           []*NumberRange         `protobuf:"bytes,9,rep,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
-	Refused              []*RefusedNumber       `protobuf:"bytes,10,rep,name=refused,proto3" json:"refused,omitempty"`
-	Time                 int64                  `protobuf:"varint,11,opt,name=time,proto3" json:"time,omitempty"`
-	Checkpoint           []byte                 `protobuf:"bytes,12,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The last number covered.
+	Position uint64 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
+	// Chain hash of that number, PROTOCOL 7.5.
+	ChainHash     []byte           `protobuf:"bytes,8,opt,name=chain_hash,json=chainHash,proto3" json:"chain_hash,omitempty"`
+	PassedOver    []*NumberRange   `protobuf:"bytes,9,rep,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
+	Refused       []*RefusedNumber `protobuf:"bytes,10,rep,name=refused,proto3" json:"refused,omitempty"`
+	Time          int64            `protobuf:"varint,11,opt,name=time,proto3" json:"time,omitempty"`
+	Checkpoint    []byte           `protobuf:"bytes,12,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CumulativeReceipt) Reset() {
 	*x = CumulativeReceipt{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +858,7 @@ func (x *CumulativeReceipt) String() string {
 func (*CumulativeReceipt) ProtoMessage() {}
 
 func (x *CumulativeReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +871,7 @@ func (x *CumulativeReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CumulativeReceipt.ProtoReflect.Descriptor instead.
 func (*CumulativeReceipt) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{8}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CumulativeReceipt) GetNetwork() string {
@@ -900,21 +1000,30 @@ const file_enlace_format_v1_transport_proto_rawDesc = "" +
 	"\amembers\x18\v \x01(\fR\amembers\x12'\n" +
 	"\x0fkey_fingerprint\x18\f \x01(\fR\x0ekeyFingerprint\x12\x1a\n" +
 	"\bprevious\x18\r \x01(\fR\bprevious\x12\x10\n" +
-	"\x03key\x18\x0e \x01(\fR\x03key\"\x8b\x02\n" +
+	"\x03key\x18\x0e \x01(\fR\x03key\"\xed\x01\n" +
 	"\x05Frame\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12?\n" +
 	"\vincarnation\x18\x03 \x01(\v2\x1d.enlace.format.v1.IncarnationR\vincarnation\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12'\n" +
-	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\x12\x16\n" +
-	"\x06number\x18\x06 \x01(\x04R\x06number\x12\x1a\n" +
-	"\bprevious\x18\a \x01(\fR\bprevious\x12\x16\n" +
-	"\x06sealed\x18\b \x01(\fR\x06sealed\"V\n" +
+	"\x0fkey_fingerprint\x18\x05 \x01(\fR\x0ekeyFingerprint\x12\x14\n" +
+	"\x05chain\x18\x06 \x01(\fR\x05chain\x12\x16\n" +
+	"\x06sealed\x18\a \x01(\fR\x06sealed\"\xbe\x01\n" +
+	"\x05Alert\x12\x16\n" +
+	"\x06header\x18\x01 \x01(\fR\x06header\x12;\n" +
+	"\n" +
+	"signatures\x18\x02 \x03(\v2\x1b.enlace.format.v1.SignatureR\n" +
+	"signatures\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\x12\x12\n" +
+	"\x04salt\x18\x04 \x01(\fR\x04salt\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\x12\x1a\n" +
+	"\bprevious\x18\x06 \x01(\fR\bprevious\"j\n" +
 	"\n" +
 	"ChainEntry\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\"\x8b\x02\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x12\n" +
+	"\x04salt\x18\x04 \x01(\fR\x04salt\"\x8b\x02\n" +
 	"\n" +
 	"ChainIndex\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +
@@ -961,36 +1070,38 @@ func file_enlace_format_v1_transport_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_transport_proto_rawDescData
 }
 
-var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_enlace_format_v1_transport_proto_goTypes = []any{
 	(*ControlHeader)(nil),     // 0: enlace.format.v1.ControlHeader
 	(*ControlEnvelope)(nil),   // 1: enlace.format.v1.ControlEnvelope
 	(*EpochPackage)(nil),      // 2: enlace.format.v1.EpochPackage
 	(*Frame)(nil),             // 3: enlace.format.v1.Frame
-	(*ChainEntry)(nil),        // 4: enlace.format.v1.ChainEntry
-	(*ChainIndex)(nil),        // 5: enlace.format.v1.ChainIndex
-	(*RefusedNumber)(nil),     // 6: enlace.format.v1.RefusedNumber
-	(*NumberRange)(nil),       // 7: enlace.format.v1.NumberRange
-	(*CumulativeReceipt)(nil), // 8: enlace.format.v1.CumulativeReceipt
-	(*Incarnation)(nil),       // 9: enlace.format.v1.Incarnation
-	(*Signature)(nil),         // 10: enlace.format.v1.Signature
+	(*Alert)(nil),             // 4: enlace.format.v1.Alert
+	(*ChainEntry)(nil),        // 5: enlace.format.v1.ChainEntry
+	(*ChainIndex)(nil),        // 6: enlace.format.v1.ChainIndex
+	(*RefusedNumber)(nil),     // 7: enlace.format.v1.RefusedNumber
+	(*NumberRange)(nil),       // 8: enlace.format.v1.NumberRange
+	(*CumulativeReceipt)(nil), // 9: enlace.format.v1.CumulativeReceipt
+	(*Incarnation)(nil),       // 10: enlace.format.v1.Incarnation
+	(*Signature)(nil),         // 11: enlace.format.v1.Signature
 }
 var file_enlace_format_v1_transport_proto_depIdxs = []int32{
-	9,  // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
-	10, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
-	9,  // 2: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
-	9,  // 3: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
-	9,  // 4: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
-	4,  // 5: enlace.format.v1.ChainIndex.entries:type_name -> enlace.format.v1.ChainEntry
-	9,  // 6: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
-	9,  // 7: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
-	7,  // 8: enlace.format.v1.CumulativeReceipt.passed_over:type_name -> enlace.format.v1.NumberRange
-	6,  // 9: enlace.format.v1.CumulativeReceipt.refused:type_name -> enlace.format.v1.RefusedNumber
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	10, // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
+	11, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
+	10, // 2: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
+	10, // 3: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
+	11, // 4: enlace.format.v1.Alert.signatures:type_name -> enlace.format.v1.Signature
+	10, // 5: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
+	5,  // 6: enlace.format.v1.ChainIndex.entries:type_name -> enlace.format.v1.ChainEntry
+	10, // 7: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	10, // 8: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
+	8,  // 9: enlace.format.v1.CumulativeReceipt.passed_over:type_name -> enlace.format.v1.NumberRange
+	7,  // 10: enlace.format.v1.CumulativeReceipt.refused:type_name -> enlace.format.v1.RefusedNumber
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_enlace_format_v1_transport_proto_init() }
@@ -1005,7 +1116,7 @@ func file_enlace_format_v1_transport_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_transport_proto_rawDesc), len(file_enlace_format_v1_transport_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
