@@ -28,6 +28,8 @@ const (
 	ForReceipt             Purpose = "enlace/v1/receipt"
 	ForHello               Purpose = "enlace/v1/hello"
 	ForControl             Purpose = "enlace/v1/control"
+	ForControlReceipt      Purpose = "enlace/v1/control-receipt"
+	ForEpochPackage        Purpose = "enlace/v1/epoch-package"
 	ForFrame               Purpose = "enlace/v1/frame"
 	ForChainIndex          Purpose = "enlace/v1/chain-index"
 	ForCumulativeReceipt   Purpose = "enlace/v1/cumulative-receipt"

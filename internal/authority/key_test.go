@@ -86,7 +86,7 @@ func TestKeyShapes(t *testing.T) {
 
 func purposes() []Purpose {
 	return []Purpose{
-		ForHeader, ForReceipt, ForHello, ForControl, ForFrame, ForChainIndex,
+		ForHeader, ForReceipt, ForHello, ForControl, ForControlReceipt, ForEpochPackage, ForFrame, ForChainIndex,
 		ForCumulativeReceipt, ForEvidenceCosignature,
 		ForStatement + "state", ForStatement + "steward", ForStatement + "verify", ForStatement + "countersign", ForStatement + "new",
 	}

@@ -128,24 +128,47 @@ func TestVectorEventLeaf(t *testing.T) {
 		[]string{"9.1"}, vectors)
 }
 
-// PROTOCOL 7.1.
-func TestVectorControl(t *testing.T) {
-	sealed := []byte("stands for an age file")
+const sealedControl = "stands for an age file"
+
+func controlHeader(t *testing.T) *formatv1.ControlHeader {
+	t.Helper()
 	to, err := authority.ParsePublicKey(authority.AgeHybrid, []byte(vectortest.Identity("jm/node/primary seal").Recipient().String()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fp := to.Fingerprint()
-	header := vectorOf(t, "header", &formatv1.ControlHeader{
+	return &formatv1.ControlHeader{
 		Version: 1, Network: networkID, Id: id("control"), From: node, To: "jm/node/primary", Incarnation: incarnation(),
-		Kind: "epoch-package", Created: made, Expires: made + 86_400_000, SealingKey: fp[:],
-		SealedSize: uint64(len(sealed)), SealedDigest: digest(sealed),
-	})
+		Kind: "epoch-grant", Created: made, Expires: made + 86_400_000, SealingKey: fp[:],
+		SealedSize: uint64(len(sealedControl)), SealedDigest: digest([]byte(sealedControl)),
+	}
+}
+
+// PROTOCOL 7.1.
+func TestVectorControl(t *testing.T) {
+	header := vectorOf(t, "header", controlHeader(t))
 	header.Label, header.Key = string(authority.ForControl), signLabel
 	envelope := vectorOf(t, "envelope", &formatv1.ControlEnvelope{
-		Header: header.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, authority.ForControl, signLabel, header.Bytes)}, Sealed: sealed,
+		Header: header.Bytes, Signatures: []*formatv1.Signature{signatureOf(t, authority.ForControl, signLabel, header.Bytes)}, Sealed: []byte(sealedControl),
 	})
 	vectortest.Check(t, "control", "a control header and its envelope", []string{"7.1"}, []formatVector{header, envelope})
+}
+
+// PROTOCOL 7.1.
+func TestVectorControlReceipt(t *testing.T) {
+	header := controlHeader(t)
+	received := &formatv1.ControlReceipt{
+		Network: networkID, Node: header.GetTo(), Incarnation: &formatv1.Incarnation{Counter: 2, Random: vectortest.Bytes("incarnation jm", 8)},
+		From: header.GetFrom(), Id: header.GetId(), Digest: digest(canonical.Marshal(header)), Stage: "RECEIVED",
+		Time: made + 1000, Checkpoint: vectortest.Bytes("salted checkpoint", 32),
+	}
+	rejected := proto.CloneOf(received)
+	rejected.Stage, rejected.Code = "REJECTED", "wrong-key"
+	const key = "jm/node/primary sign"
+	vectortest.Check(t, "control-receipt", "two receipts that could answer the envelope in control.json", []string{"7.1"}, []formatVector{
+		signedBy(t, vectorOf(t, "received", received), authority.ForControlReceipt, key),
+		signedBy(t, vectorOf(t, "rejected", rejected), authority.ForControlReceipt, key),
+	})
 }
 
 func audienceID() []byte {
@@ -161,17 +184,32 @@ func TestVectorEpochPackage(t *testing.T) {
 	key := vectortest.Bytes("epoch key", 32)
 	first := &formatv1.EpochPackage{
 		Network: networkID, Publisher: node, Incarnation: incarnation(), Epoch: 1, Category: "drugs.trafficking", Rule: "category",
-		States: []string{"jm", "mx"}, Position: 42, Time: made, Key: key,
+		States: []string{"jm", "mx"}, Position: 42, Time: made,
 		Members:        digest([]byte("enlace/v1/members\njm/jcf jm/node/primary\nmx/fgr mx/node/primary\n")),
-		KeyFingerprint: digest([]byte("enlace/v1/epoch-key\n"), key),
+		KeyFingerprint: epochFingerprint(key),
 	}
 	next := proto.CloneOf(first)
-	next.Epoch, next.Key = 2, vectortest.Bytes("epoch key 2", 32)
-	next.KeyFingerprint = digest([]byte("enlace/v1/epoch-key\n"), next.Key)
+	next.Epoch, next.KeyFingerprint = 2, epochFingerprint(vectortest.Bytes("epoch key 2", 32))
 	next.Restrictions = [][]byte{[]byte("stands for a signed statement")}
 	next.Previous = digest(canonical.Marshal(first))
-	vectortest.Check(t, "epoch-package", "two epochs of one audience of the authorities jm/jcf and mx/fgr", []string{"7.2", "7.3"},
-		[]formatVector{vectorOf(t, "first", first), vectorOf(t, "next", next)})
+	second := proto.CloneOf(first)
+	second.KeyFingerprint = epochFingerprint(vectortest.Bytes("epoch key of another first", 32))
+	signed := signedVector(t, "first", authority.ForEpochPackage, first)
+	vectortest.Check(t, "epoch-package", "two epochs of one audience of the authorities jm/jcf and mx/fgr, the grant of the first, and a second package "+
+		"of the first epoch: with the first, proof of equivocation", []string{"7.2", "7.3"}, []formatVector{
+		signed, signedVector(t, "next", authority.ForEpochPackage, next),
+		vectorOf(t, "grant of the first", &formatv1.EpochGrant{Package: signed.Signed, Key: key}),
+		signedVector(t, "a second first", authority.ForEpochPackage, second),
+	})
+}
+
+// PROTOCOL 7.2, 7.3.
+func TestVectorKeyRequest(t *testing.T) {
+	third := &formatv1.KeyRequest{Publisher: node, Incarnation: incarnation(), Audience: audienceID(), Epoch: 3}
+	newest := proto.CloneOf(third)
+	newest.Epoch = 0
+	vectortest.Check(t, "key-request", "asks for the key of epoch 3, and for the newest", []string{"7.2", "7.3"},
+		[]formatVector{vectorOf(t, "epoch 3", third), vectorOf(t, "newest", newest)})
 }
 
 // PROTOCOL 7.4, 7.5.

@@ -30,7 +30,7 @@ type ControlHeader struct {
 	From        string                 `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
 	To          string                 `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
 	Incarnation *Incarnation           `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// "epoch-package", "chain-index", "cumulative-receipt", "key-request", ...
+	// "epoch-grant", "key-request", "chain-index", "cumulative-receipt", "evidence-cosignature".
 	Kind          string `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`
 	Created       int64  `protobuf:"varint,8,opt,name=created,proto3" json:"created,omitempty"`
 	Expires       int64  `protobuf:"varint,9,opt,name=expires,proto3" json:"expires,omitempty"`
@@ -216,7 +216,201 @@ func (x *ControlEnvelope) GetSealed() []byte {
 	return nil
 }
 
-// EpochPackage hands the epoch key of an audience to one member node; PROTOCOL 7.3.
+// ControlReceipt is signed by the node that received a control envelope; PROTOCOL 7.1.
+type ControlReceipt struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Network     string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	Node        string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	Incarnation *Incarnation           `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// From, id and digest (SHA-256 of the ControlHeader) of the envelope.
+	From   string `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	Id     []byte `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	// "RECEIVED" or "REJECTED".
+	Stage string `protobuf:"bytes,7,opt,name=stage,proto3" json:"stage,omitempty"`
+	// Rejection code; empty unless rejected.
+	Code string `protobuf:"bytes,8,opt,name=code,proto3" json:"code,omitempty"`
+	// Unix milliseconds.
+	Time int64 `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
+	// Salted hash of the newest evidence checkpoint signed before; PROTOCOL 9.4.
+	Checkpoint    []byte `protobuf:"bytes,10,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlReceipt) Reset() {
+	*x = ControlReceipt{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlReceipt) ProtoMessage() {}
+
+func (x *ControlReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlReceipt.ProtoReflect.Descriptor instead.
+func (*ControlReceipt) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ControlReceipt) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ControlReceipt) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ControlReceipt) GetIncarnation() *Incarnation {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *ControlReceipt) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ControlReceipt) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ControlReceipt) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ControlReceipt) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *ControlReceipt) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ControlReceipt) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ControlReceipt) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+// KeyRequest asks a publisher for an epoch key, as the body of a control envelope; PROTOCOL 7.3.
+type KeyRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Publisher   string                 `protobuf:"bytes,1,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	Incarnation *Incarnation           `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Audience ID, PROTOCOL 7.2.
+	Audience []byte `protobuf:"bytes,3,opt,name=audience,proto3" json:"audience,omitempty"`
+	// 0 = the newest.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRequest) Reset() {
+	*x = KeyRequest{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRequest) ProtoMessage() {}
+
+func (x *KeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRequest.ProtoReflect.Descriptor instead.
+func (*KeyRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *KeyRequest) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+func (x *KeyRequest) GetIncarnation() *Incarnation {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *KeyRequest) GetAudience() []byte {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *KeyRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// EpochPackage says which key an epoch of an audience has, without the key. Its publisher signs one for
+// each epoch, the same for all members, so that two of them prove equivocation; PROTOCOL 7.3.
 type EpochPackage struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Network     string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -227,21 +421,23 @@ type EpochPackage struct {
 	Rule        string                 `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`
 	States      []string               `protobuf:"bytes,7,rep,name=states,proto3" json:"states,omitempty"`
 	Position    uint64                 `protobuf:"varint,8,opt,name=position,proto3" json:"position,omitempty"`
-	Time        int64                  `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
+	// Unix milliseconds.
+	Time int64 `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
 	// Restricting statements applied on sight, bytes attached.
-	Restrictions   [][]byte `protobuf:"bytes,10,rep,name=restrictions,proto3" json:"restrictions,omitempty"`
-	Members        []byte   `protobuf:"bytes,11,opt,name=members,proto3" json:"members,omitempty"`
-	KeyFingerprint []byte   `protobuf:"bytes,12,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
-	Previous       []byte   `protobuf:"bytes,13,opt,name=previous,proto3" json:"previous,omitempty"`
-	// 32 bytes.
-	Key           []byte `protobuf:"bytes,14,opt,name=key,proto3" json:"key,omitempty"`
+	Restrictions [][]byte `protobuf:"bytes,10,rep,name=restrictions,proto3" json:"restrictions,omitempty"`
+	// Member digest, PROTOCOL 7.2.
+	Members []byte `protobuf:"bytes,11,opt,name=members,proto3" json:"members,omitempty"`
+	// SHA-256("enlace/v1/epoch-key\n" || key).
+	KeyFingerprint []byte `protobuf:"bytes,12,opt,name=key_fingerprint,json=keyFingerprint,proto3" json:"key_fingerprint,omitempty"`
+	// Digest of the EpochPackage before; empty at epoch 1.
+	Previous      []byte `protobuf:"bytes,13,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EpochPackage) Reset() {
 	*x = EpochPackage{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[2]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +449,7 @@ func (x *EpochPackage) String() string {
 func (*EpochPackage) ProtoMessage() {}
 
 func (x *EpochPackage) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[2]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +462,7 @@ func (x *EpochPackage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochPackage.ProtoReflect.Descriptor instead.
 func (*EpochPackage) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{2}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EpochPackage) GetNetwork() string {
@@ -360,7 +556,55 @@ func (x *EpochPackage) GetPrevious() []byte {
 	return nil
 }
 
-func (x *EpochPackage) GetKey() []byte {
+// EpochGrant hands the epoch key of an audience to one member node; PROTOCOL 7.3.
+type EpochGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signed EpochPackage, the publisher's bytes.
+	Package []byte `protobuf:"bytes,1,opt,name=package,proto3" json:"package,omitempty"`
+	// 32 bytes.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EpochGrant) Reset() {
+	*x = EpochGrant{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EpochGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EpochGrant) ProtoMessage() {}
+
+func (x *EpochGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EpochGrant.ProtoReflect.Descriptor instead.
+func (*EpochGrant) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *EpochGrant) GetPackage() []byte {
+	if x != nil {
+		return x.Package
+	}
+	return nil
+}
+
+func (x *EpochGrant) GetKey() []byte {
 	if x != nil {
 		return x.Key
 	}
@@ -386,7 +630,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[3]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +642,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[3]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +655,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{3}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Frame) GetNetwork() string {
@@ -484,7 +728,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +740,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[4]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +753,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{4}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Alert) GetHeader() []byte {
@@ -569,7 +813,7 @@ type ChainEntry struct {
 
 func (x *ChainEntry) Reset() {
 	*x = ChainEntry{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +825,7 @@ func (x *ChainEntry) String() string {
 func (*ChainEntry) ProtoMessage() {}
 
 func (x *ChainEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[5]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +838,7 @@ func (x *ChainEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainEntry.ProtoReflect.Descriptor instead.
 func (*ChainEntry) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{5}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChainEntry) GetNumber() uint64 {
@@ -642,7 +886,7 @@ type ChainIndex struct {
 
 func (x *ChainIndex) Reset() {
 	*x = ChainIndex{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +898,7 @@ func (x *ChainIndex) String() string {
 func (*ChainIndex) ProtoMessage() {}
 
 func (x *ChainIndex) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[6]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +911,7 @@ func (x *ChainIndex) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainIndex.ProtoReflect.Descriptor instead.
 func (*ChainIndex) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{6}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChainIndex) GetNetwork() string {
@@ -729,7 +973,7 @@ type RefusedNumber struct {
 
 func (x *RefusedNumber) Reset() {
 	*x = RefusedNumber{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +985,7 @@ func (x *RefusedNumber) String() string {
 func (*RefusedNumber) ProtoMessage() {}
 
 func (x *RefusedNumber) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[7]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +998,7 @@ func (x *RefusedNumber) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedNumber.ProtoReflect.Descriptor instead.
 func (*RefusedNumber) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{7}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RefusedNumber) GetNumber() uint64 {
@@ -781,7 +1025,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +1037,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +1050,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{8}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NumberRange) GetFirst() uint64 {
@@ -846,7 +1090,7 @@ type CumulativeReceipt struct {
 
 func (x *CumulativeReceipt) Reset() {
 	*x = CumulativeReceipt{}
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1102,7 @@ func (x *CumulativeReceipt) String() string {
 func (*CumulativeReceipt) ProtoMessage() {}
 
 func (x *CumulativeReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_transport_proto_msgTypes[9]
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1115,7 @@ func (x *CumulativeReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CumulativeReceipt.ProtoReflect.Descriptor instead.
 func (*CumulativeReceipt) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{9}
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CumulativeReceipt) GetNetwork() string {
@@ -984,7 +1228,27 @@ const file_enlace_format_v1_transport_proto_rawDesc = "" +
 	"\n" +
 	"signatures\x18\x02 \x03(\v2\x1b.enlace.format.v1.SignatureR\n" +
 	"signatures\x12\x16\n" +
-	"\x06sealed\x18\x03 \x01(\fR\x06sealed\"\xaa\x03\n" +
+	"\x06sealed\x18\x03 \x01(\fR\x06sealed\"\x99\x02\n" +
+	"\x0eControlReceipt\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12?\n" +
+	"\vincarnation\x18\x03 \x01(\v2\x1d.enlace.format.v1.IncarnationR\vincarnation\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\fR\x02id\x12\x16\n" +
+	"\x06digest\x18\x06 \x01(\fR\x06digest\x12\x14\n" +
+	"\x05stage\x18\a \x01(\tR\x05stage\x12\x12\n" +
+	"\x04code\x18\b \x01(\tR\x04code\x12\x12\n" +
+	"\x04time\x18\t \x01(\x03R\x04time\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\n" +
+	" \x01(\fR\n" +
+	"checkpoint\"\x9d\x01\n" +
+	"\n" +
+	"KeyRequest\x12\x1c\n" +
+	"\tpublisher\x18\x01 \x01(\tR\tpublisher\x12?\n" +
+	"\vincarnation\x18\x02 \x01(\v2\x1d.enlace.format.v1.IncarnationR\vincarnation\x12\x1a\n" +
+	"\baudience\x18\x03 \x01(\fR\baudience\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\x98\x03\n" +
 	"\fEpochPackage\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12?\n" +
@@ -999,8 +1263,11 @@ const file_enlace_format_v1_transport_proto_rawDesc = "" +
 	" \x03(\fR\frestrictions\x12\x18\n" +
 	"\amembers\x18\v \x01(\fR\amembers\x12'\n" +
 	"\x0fkey_fingerprint\x18\f \x01(\fR\x0ekeyFingerprint\x12\x1a\n" +
-	"\bprevious\x18\r \x01(\fR\bprevious\x12\x10\n" +
-	"\x03key\x18\x0e \x01(\fR\x03key\"\xed\x01\n" +
+	"\bprevious\x18\r \x01(\fR\bprevious\"8\n" +
+	"\n" +
+	"EpochGrant\x12\x18\n" +
+	"\apackage\x18\x01 \x01(\fR\apackage\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\xed\x01\n" +
 	"\x05Frame\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12?\n" +
@@ -1070,38 +1337,43 @@ func file_enlace_format_v1_transport_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_transport_proto_rawDescData
 }
 
-var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_enlace_format_v1_transport_proto_goTypes = []any{
 	(*ControlHeader)(nil),     // 0: enlace.format.v1.ControlHeader
 	(*ControlEnvelope)(nil),   // 1: enlace.format.v1.ControlEnvelope
-	(*EpochPackage)(nil),      // 2: enlace.format.v1.EpochPackage
-	(*Frame)(nil),             // 3: enlace.format.v1.Frame
-	(*Alert)(nil),             // 4: enlace.format.v1.Alert
-	(*ChainEntry)(nil),        // 5: enlace.format.v1.ChainEntry
-	(*ChainIndex)(nil),        // 6: enlace.format.v1.ChainIndex
-	(*RefusedNumber)(nil),     // 7: enlace.format.v1.RefusedNumber
-	(*NumberRange)(nil),       // 8: enlace.format.v1.NumberRange
-	(*CumulativeReceipt)(nil), // 9: enlace.format.v1.CumulativeReceipt
-	(*Incarnation)(nil),       // 10: enlace.format.v1.Incarnation
-	(*Signature)(nil),         // 11: enlace.format.v1.Signature
+	(*ControlReceipt)(nil),    // 2: enlace.format.v1.ControlReceipt
+	(*KeyRequest)(nil),        // 3: enlace.format.v1.KeyRequest
+	(*EpochPackage)(nil),      // 4: enlace.format.v1.EpochPackage
+	(*EpochGrant)(nil),        // 5: enlace.format.v1.EpochGrant
+	(*Frame)(nil),             // 6: enlace.format.v1.Frame
+	(*Alert)(nil),             // 7: enlace.format.v1.Alert
+	(*ChainEntry)(nil),        // 8: enlace.format.v1.ChainEntry
+	(*ChainIndex)(nil),        // 9: enlace.format.v1.ChainIndex
+	(*RefusedNumber)(nil),     // 10: enlace.format.v1.RefusedNumber
+	(*NumberRange)(nil),       // 11: enlace.format.v1.NumberRange
+	(*CumulativeReceipt)(nil), // 12: enlace.format.v1.CumulativeReceipt
+	(*Incarnation)(nil),       // 13: enlace.format.v1.Incarnation
+	(*Signature)(nil),         // 14: enlace.format.v1.Signature
 }
 var file_enlace_format_v1_transport_proto_depIdxs = []int32{
-	10, // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
-	11, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
-	10, // 2: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
-	10, // 3: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
-	11, // 4: enlace.format.v1.Alert.signatures:type_name -> enlace.format.v1.Signature
-	10, // 5: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
-	5,  // 6: enlace.format.v1.ChainIndex.entries:type_name -> enlace.format.v1.ChainEntry
-	10, // 7: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
-	10, // 8: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
-	8,  // 9: enlace.format.v1.CumulativeReceipt.passed_over:type_name -> enlace.format.v1.NumberRange
-	7,  // 10: enlace.format.v1.CumulativeReceipt.refused:type_name -> enlace.format.v1.RefusedNumber
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	13, // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
+	14, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
+	13, // 2: enlace.format.v1.ControlReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	13, // 3: enlace.format.v1.KeyRequest.incarnation:type_name -> enlace.format.v1.Incarnation
+	13, // 4: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
+	13, // 5: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
+	14, // 6: enlace.format.v1.Alert.signatures:type_name -> enlace.format.v1.Signature
+	13, // 7: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
+	8,  // 8: enlace.format.v1.ChainIndex.entries:type_name -> enlace.format.v1.ChainEntry
+	13, // 9: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	13, // 10: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
+	11, // 11: enlace.format.v1.CumulativeReceipt.passed_over:type_name -> enlace.format.v1.NumberRange
+	10, // 12: enlace.format.v1.CumulativeReceipt.refused:type_name -> enlace.format.v1.RefusedNumber
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_enlace_format_v1_transport_proto_init() }
@@ -1116,7 +1388,7 @@ func file_enlace_format_v1_transport_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_transport_proto_rawDesc), len(file_enlace_format_v1_transport_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
