@@ -113,6 +113,37 @@ func TestUpdateWaitsForSync(t *testing.T) {
 	}
 }
 
+// TestReadDuringSync holds a sync back: who reads what was recorded before does not wait for the disk.
+func TestReadDuringSync(t *testing.T) {
+	d, cfg := newDisk(), testConfig(t, t.TempDir())
+	cfg.VFS = d
+	l := openAt(t, cfg)
+	defer l.Close()
+	key, err := fact(l, 1, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, held, written := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+	d.set(func(d *disk) { d.sync = func(string) error { entered <- struct{}{}; <-held; return nil } })
+	go func() { _, err := fact(l, 2, []byte("x")); written <- err }()
+	<-entered
+	d.set(func(d *disk) { d.sync = nil })
+	read := make(chan int, 1)
+	go func() { read <- len(missing(t, l, []message.Key{key})) }()
+	select {
+	case lost := <-read:
+		if lost > 0 {
+			t.Error("the fact of before is not there during a sync")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a reader waits for the sync of a writer")
+	}
+	close(held)
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPowerCut keeps of each file only what its last sync has covered, through several rounds of copying the -wal into
 // the database, and opens that: every acknowledged fact must be there. P1.
 func TestPowerCut(t *testing.T) {
