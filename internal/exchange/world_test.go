@@ -48,6 +48,8 @@ type side struct {
 	ring    *keyring.Ring
 	ledger  *sqlite.Ledger
 	dir     string
+	disk    *disk  // below the ledger; nil = the operating system's
+	spool   string // of attachments
 	listen  net.Listener
 	courier *peer.Courier
 	server  *wire.Server
@@ -157,6 +159,7 @@ func (w *world) join(state, slug string) *side {
 	st, err := authority.ParseState(state)
 	w.must(err)
 	s := &side{w: w, dir: w.t.TempDir()}
+	s.spool = s.dir
 	s.name, err = authority.ParseName(state + "/" + slug)
 	w.must(err)
 	s.node, err = authority.ParseNode(state + "/node/primary")
@@ -237,7 +240,7 @@ func (s *side) start() {
 	w.must(err)
 	s.Exchange = exchange.New(exchange.Options{
 		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
-		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.dir,
+		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.spool,
 		Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})
 	s.courier.Greet(s.Exchange)
@@ -253,6 +256,14 @@ func (s *side) start() {
 }
 
 func (s *side) open() {
+	s.w.t.Helper()
+	var err error
+	s.ledger, err = sqlite.Open(context.Background(), s.config(filepath.Join(s.dir, "ledger")))
+	s.w.must(err)
+}
+
+// config is that of the side's ledger, or of a copy of it in another folder.
+func (s *side) config(dir string) sqlite.Config {
 	w := s.w
 	w.t.Helper()
 	key, err := s.ring.Secret(keyring.LedgerSecret)
@@ -261,12 +272,15 @@ func (s *side) open() {
 	w.must(err)
 	note, err := s.ring.NoteSigner(keyring.NodeEvidence)
 	w.must(err)
-	s.ledger, err = sqlite.Open(context.Background(), sqlite.Config{
-		Dir: filepath.Join(s.dir, "ledger"), Key: [32]byte(key), Network: w.current.Load().NetworkID(), Node: s.node,
+	cfg := sqlite.Config{
+		Dir: dir, Key: [32]byte(key), Network: w.current.Load().NetworkID(), Node: s.node,
 		Origin: "test/" + s.node.String(), Keys: ledger.Keys{Signer: note, Secret: [32]byte(salt)}, Random: rand.Reader,
 		Created: ledger.Event{Time: w.now(), Kind: "ledger-created", Actor: "node"},
-	})
-	w.must(err)
+	}
+	if s.disk != nil {
+		cfg.VFS = s.disk
+	}
+	return cfg
 }
 
 // stop ends the side in reverse order; it may be called twice.
