@@ -52,6 +52,9 @@ func (e *Exchange) attachment(ctx context.Context, from authority.Node, a messag
 	if from.State() != a.Message.Sender.State() {
 		return ledger.Attachment{}, missing
 	}
+	if err := e.Directory.Load().At(e.Clock()).CheckAuthority(a.Message.Sender); err != nil {
+		return ledger.Attachment{}, err
+	}
 	rows, err := e.attachmentsOf(ctx, ledger.OwnedBy(a.Message))
 	if err != nil {
 		return ledger.Attachment{}, err
@@ -105,6 +108,12 @@ func (e *Exchange) completed(ctx context.Context, row ledger.Attachment) (messag
 // chunks. When it reports Complete, the file is synced, its root matches the signed manifest and the row is committed.
 // P3; PROTOCOL 6.3, 10.4.
 func (e *Exchange) ReceiveAttachment(ctx context.Context, from authority.Node, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error) {
+	name := fmt.Sprint(a.Message.Sender, a.Message.ID, a.Index)
+	if !e.uploads.take(name) {
+		return message.Stored{}, fault.New(fault.Retry, "busy", "receive attachment", "this attachment is already being received")
+	}
+	defer e.uploads.release(name)
+	// Read under the lock: another stream may have just made it complete, and a complete file is never written again.
 	row, err := e.attachment(ctx, from, a)
 	if err != nil {
 		return message.Stored{}, err
@@ -112,11 +121,6 @@ func (e *Exchange) ReceiveAttachment(ctx context.Context, from authority.Node, a
 	if row.State == ledger.AttachmentComplete {
 		return e.completed(ctx, row)
 	}
-	name := fmt.Sprint(a.Message.Sender, a.Message.ID, a.Index)
-	if !e.uploads.take(name) {
-		return message.Stored{}, fault.New(fault.Retry, "busy", "receive attachment", "this attachment is already being received")
-	}
-	defer e.uploads.release(name)
 	if offset > e.spooled(row) || offset%message.HashChunk != 0 {
 		return message.Stored{}, fault.New(fault.Conflict, "wrong-offset", "receive attachment", "the bytes before this offset are not stored here")
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ const (
 type job struct {
 	key  message.Key
 	node authority.Node
+	lane authority.Lane
 	env  seal.Envelope
 }
 
@@ -53,19 +55,62 @@ type deliveries struct {
 	under map[jobName]bool             // guarded by mu
 	count map[authority.Node]int       // guarded by mu
 	heard map[authority.Node]time.Time // guarded by mu; last receipt or answer
+	// queue holds jobs of nodes whose places are all taken, by lane; guarded by mu.
+	queue map[authority.Node]*line
+}
+
+// line is what waits for a place, the urgent before the rest. The ledger knows it too, so it may be cut short.
+type line struct{ immediate, urgent, routine []job }
+
+const (
+	longestLine = 4096
+	// Jobs further back than this leave their envelope to the ledger: it may be a megabyte.
+	heldEnvelopes = 64
+)
+
+// push puts a job in its lane's place; false when the line is too long.
+func (l *line) push(j job) bool {
+	n := len(l.immediate) + len(l.urgent) + len(l.routine)
+	if n >= longestLine {
+		return false
+	}
+	if n >= heldEnvelopes {
+		j.env = seal.Envelope{}
+	}
+	switch j.lane.String() {
+	case "immediate":
+		l.immediate = append(l.immediate, j)
+	case "urgent":
+		l.urgent = append(l.urgent, j)
+	default:
+		l.routine = append(l.routine, j)
+	}
+	return true
+}
+
+// pop takes the next job.
+func (l *line) pop() (job, bool) {
+	for _, lane := range []*[]job{&l.immediate, &l.urgent, &l.routine} {
+		if len(*lane) > 0 {
+			j := (*lane)[0]
+			*lane = (*lane)[1:]
+			return j, true
+		}
+	}
+	return job{}, false
 }
 
 func newDeliveries(e *Exchange) *deliveries {
 	return &deliveries{
 		e: e, jobs: make(chan job, 1024), wake: make(chan struct{}, 1),
-		under: map[jobName]bool{}, count: map[authority.Node]int{}, heard: map[authority.Node]time.Time{},
+		under: map[jobName]bool{}, count: map[authority.Node]int{}, heard: map[authority.Node]time.Time{}, queue: map[authority.Node]*line{},
 	}
 }
 
 // fresh hands over what was just committed. A full channel is no loss: the next scan finds it.
 func (d *deliveries) fresh(env seal.Envelope, node directory.NodeEntry) {
 	select {
-	case d.jobs <- job{env.Header.Key(), node.Node, env}:
+	case d.jobs <- job{env.Header.Key(), node.Node, laneOf(env.Header.Urgency), env}:
 	default:
 		d.poke()
 	}
@@ -118,10 +163,11 @@ func (d *deliveries) scan(ctx context.Context, horizon time.Duration) time.Durat
 	}
 	var crowded []ledger.Delivery
 	for _, row := range due {
-		if !d.start(ctx, job{key: row.Key, node: row.Node}) {
+		if !d.start(ctx, job{key: row.Key, node: row.Node, lane: row.Lane}) {
 			crowded = append(crowded, row)
 		}
 	}
+	// What waits in memory or is under way is started from there; the ledger reminds of it only if that is lost.
 	d.putOff(ctx, crowded)
 	if next.IsZero() {
 		return scanEvery
@@ -155,7 +201,7 @@ func (d *deliveries) putOff(ctx context.Context, rows []ledger.Delivery) {
 	}
 }
 
-// start carries a job out unless it is under way; false when the node's places are all taken.
+// start carries a job out, or lines it up when the node's places are all taken; false when it could do neither.
 func (d *deliveries) start(ctx context.Context, j job) bool {
 	name := jobName{j.key, j.node}
 	d.mu.Lock()
@@ -163,23 +209,44 @@ func (d *deliveries) start(ctx context.Context, j job) bool {
 	if d.under[name] {
 		return true
 	}
-	if d.count[j.node] >= perNode {
-		return false
-	}
 	d.under[name] = true
-	d.count[j.node]++
-	d.wg.Go(func() {
-		defer d.done(name)
-		d.carry(ctx, j)
-	})
+	if d.count[j.node] >= perNode {
+		if d.queue[j.node] == nil {
+			d.queue[j.node] = &line{}
+		}
+		lined := d.queue[j.node].push(j)
+		if !lined {
+			delete(d.under, name)
+		}
+		return lined
+	}
+	d.run1(ctx, j)
 	return true
 }
 
-func (d *deliveries) done(name jobName) {
+// run1 must be called with mu held, and the job marked as under way.
+func (d *deliveries) run1(ctx context.Context, j job) {
+	d.count[j.node]++
+	d.wg.Go(func() {
+		defer d.done(ctx, jobName{j.key, j.node})
+		d.carry(ctx, j)
+	})
+}
+
+// done gives the place to the next in line.
+func (d *deliveries) done(ctx context.Context, name jobName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.under, name)
-	if d.count[name.node]--; d.count[name.node] == 0 {
+	d.count[name.node]--
+	if waiting := d.queue[name.node]; waiting != nil && ctx.Err() == nil {
+		if j, ok := waiting.pop(); ok {
+			d.run1(ctx, j)
+			return
+		}
+		delete(d.queue, name.node)
+	}
+	if d.count[name.node] == 0 {
 		delete(d.count, name.node)
 	}
 }
@@ -187,18 +254,13 @@ func (d *deliveries) done(name jobName) {
 // carry does one delivery from where it stands: envelope, then attachments. Whatever fails is tried again later.
 func (d *deliveries) carry(ctx context.Context, j job) {
 	row, env, err := d.load(ctx, j)
-	if err != nil {
-		if ctx.Err() == nil {
-			d.e.Log.Error("a delivery could not be read", zap.Error(err))
-		}
-		return
-	}
-	if row.State != ledger.Queued && row.State != ledger.Delivered {
+	switch {
+	case err != nil:
+	case row.State != ledger.Queued && row.State != ledger.Delivered:
 		return // another attempt was quicker
-	}
-	if d.e.Clock().After(env.Header.Expires.Add(message.UndeliverableAfter)) {
+	case row.State == ledger.Queued && d.e.Clock().After(env.Header.Expires.Add(message.UndeliverableAfter)):
 		err = d.giveUp(ctx, row, env)
-	} else {
+	default:
 		err = d.attempt(ctx, row, env)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -230,7 +292,7 @@ func (d *deliveries) load(ctx context.Context, j job) (ledger.Delivery, seal.Env
 // attempt asks the directory of now, not of then, where the node is and whether it may still receive (P7).
 func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.Envelope) error {
 	view := d.e.Directory.Load().At(d.e.Clock())
-	if err := view.CheckNode(row.Node); err != nil {
+	if err := d.e.mayGet(view, row.Node, env.Header); err != nil {
 		return err
 	}
 	node, _ := view.Node(row.Node)
@@ -256,6 +318,30 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 	return err
 }
 
+// mayGet asks the directory of now whether a node may still be handed a message: the node itself, each authority it is
+// for, that this node serves it, and the key it was sealed to. P7.
+func (e *Exchange) mayGet(view directory.View, node authority.Node, h message.Header) error {
+	const op = "deliver message"
+	if err := view.CheckNode(node); err != nil {
+		return err
+	}
+	for _, r := range h.Recipients {
+		if r.Authority == h.Sender {
+			continue
+		}
+		if err := view.CheckAuthority(r.Authority); err != nil {
+			return err
+		}
+		if serving, ok := view.NodeOf(r.Authority); !ok || serving.Node != node {
+			return fault.New(fault.Denied, "moved", op, "the authority is served by another node since the message was sent")
+		}
+		if key, ok := view.Holder(r.Key); !ok || key.Status == directory.KeyRevoked {
+			return fault.New(fault.Denied, "revoked", op, "the key that the message was sealed to was revoked since")
+		}
+	}
+	return nil
+}
+
 // receipted verifies a receipt and commits what it proves: delivery, case and event in one transaction.
 func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env seal.Envelope, signed []byte) (ledger.Delivery, error) {
 	e := d.e
@@ -264,18 +350,18 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 	if err != nil {
 		return row, err
 	}
-	if r.Node != row.Node {
-		return row, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the receipt comes from another node than the message went to")
-	}
-	stage := r.Stages[0]
-	if !env.Header.Addresses(stage.Authority) {
-		return row, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the receipt speaks for an authority that was not addressed")
+	stage, err := e.stageOf(r, row, env.Header)
+	if err != nil {
+		return row, err
 	}
 	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
 		if row, err = tx.Delivery(row.Key, row.Node); err != nil {
 			return err
 		}
-		row = withReceipt(row, stage, signed)
+		if stage.Stage == message.Rejected && len(row.Receipt) > 0 {
+			return fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the peer rejects what it has receipted before")
+		}
+		row = withReceipt(row, stage, signed, e.Clock().Add(scanEvery))
 		if err := tx.PutDelivery(row); err != nil {
 			return err
 		}
@@ -293,7 +379,36 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 	return row, nil
 }
 
-func withReceipt(row ledger.Delivery, stage message.StageOf, signed []byte) ledger.Delivery {
+// stageOf is what a verified receipt says of our message as a whole: the least of its stages. It must come from the node
+// the message went to, now, and speak for all addressed authorities and no other. PROTOCOL 8.1.
+func (e *Exchange) stageOf(r message.Receipt, row ledger.Delivery, h message.Header) (message.StageOf, error) {
+	refuse := func(say string) (message.StageOf, error) {
+		return message.StageOf{}, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", say)
+	}
+	if r.Node != row.Node {
+		return refuse("the receipt comes from another node than the message went to")
+	}
+	if r.Time.After(e.Clock().Add(message.MaxAhead)) {
+		return refuse("the receipt is dated more than 5 minutes in the future")
+	}
+	addressed := h.RecipientsBut(h.Sender)
+	if len(r.Stages) != len(addressed) {
+		return refuse("the receipt does not cover exactly the authorities that were addressed")
+	}
+	rank := []message.Stage{message.Rejected, message.Received, message.Complete}
+	least := r.Stages[0]
+	for _, s := range r.Stages {
+		if !slices.Contains(addressed, s.Authority) {
+			return refuse("the receipt speaks for an authority that was not addressed")
+		}
+		if slices.Index(rank, s.Stage) < slices.Index(rank, least.Stage) {
+			least = s
+		}
+	}
+	return least, nil
+}
+
+func withReceipt(row ledger.Delivery, stage message.StageOf, signed []byte, next time.Time) ledger.Delivery {
 	row.LastError = ""
 	switch stage.Stage {
 	case message.Rejected:
@@ -301,7 +416,8 @@ func withReceipt(row ledger.Delivery, stage message.StageOf, signed []byte) ledg
 	case message.Complete:
 		row.State, row.CompleteReceipt, row.Next = ledger.Complete, signed, time.Time{}
 	default:
-		row.State, row.Receipt = ledger.Delivered, signed
+		// The attachments follow in this attempt; next is when the ledger reminds of them if it ends.
+		row.State, row.Receipt, row.Next = ledger.Delivered, signed, next
 	}
 	return row
 }
@@ -417,7 +533,27 @@ func (d *deliveries) push(ctx context.Context, node directory.NodeEntry, row led
 	if _, err := f.Seek(int64(at), io.SeekStart); err != nil {
 		return message.Stored{}, spoolFault(err)
 	}
-	return d.e.Courier.PushAttachment(ctx, node, ref, at, f)
+	idle, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return d.e.Courier.PushAttachment(idle, node, ref, at, newPaced(f, cancel))
+}
+
+// standstill ends a transfer that does not move: a peer that takes nothing must not hold its place for ever.
+const standstill = 2 * time.Minute
+
+// paced cancels when nobody has read from it for a while.
+type paced struct {
+	src   io.Reader
+	timer *time.Timer
+}
+
+func newPaced(src io.Reader, cancel func()) *paced {
+	return &paced{src, time.AfterFunc(standstill, cancel)}
+}
+
+func (p *paced) Read(b []byte) (int, error) {
+	p.timer.Reset(standstill)
+	return p.src.Read(b)
 }
 
 // Status is what an administrator sees of the exchange.

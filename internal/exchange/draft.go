@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -47,9 +48,9 @@ func (e *Exchange) Create(ctx context.Context, a Actor, c Composition) (message.
 	row := ledger.Case{
 		Conversation: id, Own: c.From, Peer: c.To, Side: message.Requesting, RequestKind: kind,
 		Category: c.Category, Urgency: c.Urgency, Status: c.Status, State: message.Draft, Title: c.Request.GetTitle(),
-		Author: a.Account, Created: now, Changed: now,
+		Author: a.author(), Created: now, Changed: now,
 	}
-	if err := e.Gate.Allow(ctx, a, "request:create", Resource{Own: c.From, Author: a.Account, State: message.Draft, Urgency: c.Urgency, Side: message.Requesting, FourEyes: e.FourEyes}); err != nil {
+	if err := e.Gate.Allow(ctx, a, "request:create", Resource{Own: c.From, Author: a.author(), State: message.Draft, Urgency: c.Urgency, Side: message.Requesting, FourEyes: e.FourEyes}); err != nil {
 		return message.ID{}, err
 	}
 	content := e.draftBytes(c)
@@ -59,7 +60,7 @@ func (e *Exchange) Create(ctx context.Context, a Actor, c Composition) (message.
 			return err
 		}
 		row.Reference = e.reference(c, now, ref)
-		if err := tx.PutDraft(ledger.Draft{Conversation: id, Content: content, Digest: message.DigestOf(content), Author: a.Account}); err != nil {
+		if err := tx.PutDraft(ledger.Draft{Conversation: id, Content: content, Digest: message.DigestOf(content), Author: a.author()}); err != nil {
 			return err
 		}
 		if _, err := tx.PutCase(row); err != nil {
@@ -94,10 +95,15 @@ func (e *Exchange) checkParties(c Composition) error {
 	return view.CheckAuthority(c.To)
 }
 
-// reference is phone-readable: requesting state, requested state, year, number, and the node's incarnation once it is
+// referencePrefix names the requesting authority and the requested state: numbers are counted by authority.
+func referencePrefix(from, to authority.Name) string {
+	return fmt.Sprintf("%s-%s-%s-", from.State(), from.Slug(), to.State())
+}
+
+// reference is phone-readable: requesting authority, requested state, year, number, and the node's incarnation once it is
 // not the first, so that a restored node never gives one twice (PROTOCOL 9.5).
 func (e *Exchange) reference(c Composition, now time.Time, n int) string {
-	ref := fmt.Sprintf("%s-%s-%d-%06d", c.From.State(), c.To.State(), now.Year(), n)
+	ref := fmt.Sprintf("%s%d-%06d", referencePrefix(c.From, c.To), now.Year(), n)
 	if e.Incarnation.Counter > 1 {
 		ref += fmt.Sprintf("-%d", e.Incarnation.Counter)
 	}
@@ -157,8 +163,10 @@ func readDraftContext(b []byte, c *Composition) error {
 	if c.To, err = authority.ParseName(m.GetRecipients()[0].GetAuthority()); err != nil {
 		return err
 	}
-	if c.Category, err = authority.ParseCategory(m.GetCategory()); err != nil {
-		return err
+	if m.GetCategory() != "" {
+		if c.Category, err = authority.ParseCategory(m.GetCategory()); err != nil {
+			return err
+		}
 	}
 	if m.GetExpires() != 0 {
 		c.Expires = time.UnixMilli(m.GetExpires())
@@ -190,6 +198,17 @@ type draft struct {
 	ledger.Case
 	stored ledger.Draft
 	rows   []ledger.Attachment
+}
+
+// digest is what an approver signs for: the content and every file, so that any edit voids the approval (DESIGN 9).
+func (d draft) digest() message.Digest {
+	all := bytes.Clone(d.stored.Digest[:])
+	for _, row := range d.rows {
+		all = append(all, row.Root[:]...)
+		note := message.DigestOf(row.Meta)
+		all = append(all, note[:]...)
+	}
+	return message.DigestOf(all)
 }
 
 // loadDraft reads a draft that an actor may act on, in one view.
@@ -239,6 +258,9 @@ func (e *Exchange) findings(c Composition) []message.Finding {
 	out = append(out, message.CheckUrgency(c.Urgency, c.Request)...)
 	if !e.Lists.Has("crime-categories", c.Category.String()) || c.Category == c.Category.Group() {
 		out = append(out, message.Finding{Field: "category", Level: message.LevelError, Text: "choose a category of two parts from the list crime-categories"})
+	}
+	if life := c.Expires.Sub(e.Clock()); !c.Expires.IsZero() && (life <= 0 || life > message.MaxLife) {
+		out = append(out, message.Finding{Field: "expires", Level: message.LevelError, Text: "a message expires in the future, and within a year"})
 	}
 	if to, ok := e.Directory.Load().At(e.Clock()).Authority(c.To); ok && !covers(to, c) {
 		out = append(out, message.Finding{Field: "to", Level: message.LevelWarning, Text: "this authority has not declared competence for the category"})

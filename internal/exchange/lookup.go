@@ -68,9 +68,26 @@ func (e *Exchange) checkHolder(h directory.Holder) error {
 	switch h.Status {
 	case directory.KeyRevoked:
 		return fault.New(fault.Denied, "revoked", "verify signature", "the key was revoked")
+	case directory.KeyPending:
+		return fault.New(fault.Retry, "key-pending", "verify signature", "the key is not in force yet")
 	case directory.KeyRotated:
 		if e.Clock().Sub(h.Since) > rotatedFor {
 			return fault.New(fault.Denied, "rotated", "verify signature", "the key was replaced more than 30 days ago")
+		}
+	}
+	return nil
+}
+
+// waiting is Retry where a recipient belongs to this node but may not receive now: a suspension passes, and a signed
+// rejection would not. PROTOCOL 8.3.
+func (e *Exchange) waiting(view directory.View, h message.Header) error {
+	for _, r := range h.Recipients {
+		node, ok := view.NodeOf(r.Authority)
+		if r.Authority == h.Sender || !ok || node.Node != e.Node {
+			continue
+		}
+		if err := view.CheckAuthority(r.Authority); fault.CodeOf(err) == directory.Suspended.String() {
+			return fault.Wrap(err, fault.Retry, "suspended", opReceive, "the addressed authority is suspended")
 		}
 	}
 	return nil

@@ -63,4 +63,13 @@ type Actor struct {
 	Scopes    []string
 	// Token is true for a system's token.
 	Token bool
+	// Author is whose work it counts as where two persons are wanted; empty = Account. A token's is whoever issued it.
+	Author string
+}
+
+func (a Actor) author() string {
+	if a.Author != "" {
+		return a.Author
+	}
+	return a.Account
 }

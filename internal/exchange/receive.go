@@ -2,12 +2,17 @@ package exchange
 
 import (
 	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
@@ -114,7 +119,11 @@ func newest(r ledger.Receipt) []byte {
 func (e *Exchange) conflict(ctx context.Context, env seal.Envelope, first message.Digest) error {
 	header, signatures := env.Proof()
 	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		err := tx.PutConflict(ledger.Conflict{Key: env.Header.Key(), Digest: env.Header.Digest, Header: header, Signatures: signatures, Time: e.Clock()})
+		kept, err := tx.Conflicts(env.Header.Key())
+		if err != nil || len(kept) > 0 {
+			return err // two signed headers prove it; more only fill the disk
+		}
+		err = tx.PutConflict(ledger.Conflict{Key: env.Header.Key(), Digest: env.Header.Digest, Header: header, Signatures: signatures, Time: e.Clock()})
 		if err != nil {
 			return err
 		}
@@ -138,6 +147,9 @@ type arrival struct {
 // signature covers becomes a code. PROTOCOL 8.4.
 func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.Envelope) (arrival, error) {
 	a := arrival{served: e.addressees(view, env.Header)}
+	if err := e.waiting(view, env.Header); err != nil {
+		return arrival{}, err
+	}
 	switch {
 	case len(a.served) == 0:
 		a.code = "wrong-addressee"
@@ -189,8 +201,10 @@ func (e *Exchange) wellFormed(h message.Header, c seal.Content) string {
 	if len(c.Items) == 0 || c.Items[0].Type != want {
 		return "wrong-item"
 	}
-	if _, err := readSteps(c); err != nil {
-		return codeOf(err)
+	for _, it := range c.Items {
+		if err := boundItem(it); err != nil {
+			return codeOf(err)
+		}
 	}
 	var asked message.Compose
 	for _, it := range c.Items {
@@ -258,19 +272,35 @@ func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, er
 
 // caseOf begins or moves the case of one addressed authority, without writing it.
 func (e *Exchange) caseOf(tx ledger.Tx, h message.Header, content seal.Content, own authority.Name) (ledger.Case, string, error) {
-	c, err := tx.Case(h.Conversation, own)
-	switch {
-	case err != nil && !fault.Is(err, fault.NotFound):
-		return c, "", err
-	case h.Kind == message.KindRequest && err == nil:
-		return c, "conversation-exists", nil
-	case h.Kind == message.KindRequest:
+	if h.Kind == message.KindRequest {
+		// A conversation has one request, whichever of our authorities it went to.
+		others, err := tx.CasesOf(h.Conversation)
+		if err != nil || len(others) > 0 {
+			return ledger.Case{}, "conversation-exists", err
+		}
 		return e.newCase(h, content, own), "", nil
-	case err != nil:
+	}
+	c, err := tx.Case(h.Conversation, own)
+	if fault.Is(err, fault.NotFound) {
 		return c, "unknown-conversation", nil
+	}
+	if err != nil {
+		return c, "", err
+	}
+	if again, err := e.acknowledged(tx, h); err != nil || again {
+		return c, "wrong-state", err
 	}
 	c, code := e.follow(c, h, content)
 	return c, code, nil
+}
+
+// acknowledged reports whether a second acknowledgement has come: one person takes a request on, once.
+func (e *Exchange) acknowledged(tx ledger.Tx, h message.Header) (bool, error) {
+	if h.Kind != message.KindAcknowledge {
+		return false, nil
+	}
+	all, err := tx.MessagesOf(h.Conversation)
+	return slices.ContainsFunc(all, func(m ledger.Message) bool { return m.Kind == message.KindAcknowledge && m.Key.Sender == h.Sender }), err
 }
 
 func (e *Exchange) newCase(h message.Header, content seal.Content, own authority.Name) ledger.Case {
@@ -282,10 +312,20 @@ func (e *Exchange) newCase(h message.Header, content seal.Content, own authority
 	now := e.Clock()
 	return ledger.Case{
 		Conversation: h.Conversation, Own: own, Peer: h.Sender, Side: message.Requested,
-		Reference: asked.Request.GetReference(), RequestKind: kind, Category: h.Category, Urgency: h.Urgency,
+		Reference: trusted(asked.Request.GetReference(), h.Sender, own), RequestKind: kind, Category: h.Category, Urgency: h.Urgency,
 		Status: h.Status, State: message.Delivered, Title: asked.Request.GetTitle(), Created: h.Created, Changed: now,
 		Due: now.Add(h.Urgency.AnswerWithin()), Attachments: len(h.Attachments),
 	}
+}
+
+// trusted is a reference that can only be the sender's: officers name requests by it, so one that looks like another
+// state's is dropped.
+func trusted(ref string, sender, own authority.Name) string {
+	rest, ok := strings.CutPrefix(ref, referencePrefix(sender, own))
+	if !ok || strings.Trim(rest, "0123456789-") != "" {
+		return ""
+	}
+	return ref
 }
 
 // follow moves a case by a message of the other side. A late acknowledgement is kept without moving anything: it was
@@ -351,4 +391,40 @@ func (e *Exchange) signReceipt(ctx context.Context, tx ledger.Tx, h message.Head
 		r.Stages = append(r.Stages, message.StageOf{Authority: s.Authority, Stage: stage, Code: code})
 	}
 	return seal.SignReceipt(ctx, e.Keys, e.NodeKey, r)
+}
+
+// boundItem reads one item of content and holds it to the bounds of what can be shown. Items of types that this version
+// does not know are kept and not shown.
+func boundItem(it seal.Item) error {
+	body := itemBody(it.Type)
+	if body == nil {
+		return nil
+	}
+	if err := it.Read(it.Type, body); err != nil {
+		return err
+	}
+	return message.Bounded(body)
+}
+
+// itemBody is an empty message of an item's type, nil for an unknown one. PROTOCOL 5.7.
+func itemBody(kind string) proto.Message {
+	switch kind {
+	case itemRequest:
+		return new(formatv1.Request)
+	case itemAsk:
+		return new(formatv1.Ask)
+	case itemSubject:
+		return new(formatv1.Subject)
+	case itemAttachment:
+		return new(formatv1.AttachmentNote)
+	case itemAcknowledgement:
+		return new(formatv1.Acknowledgement)
+	case itemAnswer:
+		return new(formatv1.Answer)
+	case itemRefusal:
+		return new(formatv1.Refusal)
+	case itemClosing:
+		return new(formatv1.Closing)
+	}
+	return nil
 }

@@ -99,7 +99,7 @@ func (e *Exchange) respond(ctx context.Context, a Actor, c ledger.Case, kind mes
 		}
 		now.Changed = e.Clock()
 		if kind == message.KindAcknowledge {
-			now.LocalReference, now.Author = local, a.Account // who took it on; a refusal wants a second person
+			now.LocalReference, now.Author = local, a.author() // who took it on; a refusal wants a second person
 		}
 		if _, err := tx.PutCase(now); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (e *Exchange) requestOf(ctx context.Context, c ledger.Case) (ledger.Message
 		return ledger.Message{}, err
 	}
 	for _, m := range all {
-		if m.Kind == message.KindRequest {
+		if m.Kind == message.KindRequest && (m.Key.Sender == c.Own || m.Key.Sender == c.Peer) {
 			return e.whole(ctx, m.Key)
 		}
 	}

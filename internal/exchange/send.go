@@ -80,7 +80,7 @@ func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID
 	if d.State != message.PendingApproval {
 		return Sent{}, fault.New(fault.Conflict, "wrong-state", "approve request", "the request does not wait for approval")
 	}
-	if digest != (message.Digest{}) && digest != d.stored.Digest {
+	if digest != (message.Digest{}) && digest != d.digest() {
 		return Sent{}, fault.New(fault.Conflict, "edited", "approve request", "the request was changed after it was shown to you").
 			WithHint("read it again, then approve")
 	}
@@ -88,8 +88,15 @@ func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID
 	if err != nil {
 		return Sent{}, err
 	}
+	if fs := e.findings(comp); !message.Sendable(fs) {
+		return Sent{}, unsendable(fs) // time has passed since it was submitted
+	}
+	mark := message.TwoPerson
+	if d.Author == a.author() {
+		mark = message.Single // whatever policy allowed, the receiver is told the truth
+	}
 	d.Approver = a.Account
-	return e.release(ctx, a, d, comp, message.TwoPerson)
+	return e.release(ctx, a, d, comp, mark)
 }
 
 // release makes the envelope of a draft and commits it to the outbox.
@@ -126,6 +133,9 @@ func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, env seal.Env
 	c, err := tx.Case(seen.Conversation, seen.Own)
 	if err != nil {
 		return err
+	}
+	if c.State != seen.State {
+		return fault.New(fault.Conflict, "wrong-state", "send request", "the request was sent or returned meanwhile")
 	}
 	to, err := message.Next(c.State, message.KindRequest, message.Requesting)
 	if err != nil {
@@ -230,7 +240,14 @@ func (e *Exchange) compose(ctx context.Context, o outgoing) (seal.Envelope, dire
 		Known:   &e.recipients,
 	}
 	env, err := seal.New(ctx, draft, e.Keys, e.Random)
-	return env, party.node, freshness, err
+	if err != nil {
+		return fail(err)
+	}
+	// Nothing is committed that a receiver, or we ourselves later, could not read.
+	if _, err := message.ParseHeader(env.Header.Marshal()); err != nil {
+		return fail(err)
+	}
+	return env, party.node, freshness, nil
 }
 
 // party is what the directory says of the two ends.
@@ -286,6 +303,9 @@ type part struct {
 func (e *Exchange) itemsOf(parts []part) ([]seal.Item, error) {
 	items := make([]seal.Item, 0, len(parts))
 	for _, p := range parts {
+		if err := message.Bounded(p.body); err != nil {
+			return nil, err // the receiver would reject it
+		}
 		it, err := seal.NewItem(p.kind, p.body, e.Random)
 		if err != nil {
 			return nil, err

@@ -141,6 +141,9 @@ func (e *Exchange) show(ctx context.Context, a Actor, action string, conversatio
 		return shown{}, err
 	}
 	for _, m := range all {
+		if m.Key.Sender != c.Own && m.Key.Sender != c.Peer {
+			continue // another case of the same conversation
+		}
 		if m, err = e.whole(ctx, m.Key); err != nil {
 			return shown{}, err
 		}
@@ -165,7 +168,7 @@ func (e *Exchange) showDraft(ctx context.Context, c ledger.Case, s *shown) error
 	if err != nil {
 		return err
 	}
-	s.Compose, s.Digest = comp.Compose, d.Digest
+	s.Compose = comp.Compose
 	rows, err := e.attachmentsOf(ctx, ledger.OwnedByDraft(c.Conversation))
 	if err != nil {
 		return err
@@ -177,6 +180,7 @@ func (e *Exchange) showDraft(ctx context.Context, c ledger.Case, s *shown) error
 		}
 		s.addFile(row, note, key, message.ID{})
 	}
+	s.Digest = draft{stored: d, rows: rows}.digest()
 	return nil
 }
 

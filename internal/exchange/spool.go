@@ -7,17 +7,21 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 )
 
-const spoolSuffix = ".age"
+const (
+	spoolSuffix = ".age"
+	spoolRandom = 16 // bytes
+)
 
 // spoolName makes the name of a spool file: random, so that nothing from outside ever becomes a path.
 func (e *Exchange) spoolName() (string, error) {
-	b := make([]byte, 16)
+	b := make([]byte, spoolRandom)
 	if _, err := io.ReadFull(e.Random, b); err != nil {
 		return "", fault.Wrap(err, fault.Internal, "", "name spool file", "no randomness")
 	}
@@ -79,7 +83,7 @@ func (e *Exchange) Sweep(ctx context.Context) error {
 	}
 	return e.Ledger.View(ctx, func(r ledger.Reader) error {
 		for _, entry := range entries {
-			if filepath.Ext(entry.Name()) != spoolSuffix {
+			if !isSpoolName(entry.Name()) {
 				continue
 			}
 			if named, err := r.NamesFile(entry.Name()); err != nil {
@@ -90,6 +94,13 @@ func (e *Exchange) Sweep(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// isSpoolName recognises the names this room gives and no other: the folder may hold what is not ours.
+func isSpoolName(name string) bool {
+	digits, ok := strings.CutSuffix(name, spoolSuffix)
+	_, err := hex.DecodeString(digits)
+	return ok && err == nil && len(digits) == 2*spoolRandom
 }
 
 func (e *Exchange) removeSpool(name string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,16 +21,19 @@ func TestSweepRemovesOnlyOrphans(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	id := w.sent([]byte("kept"))
-	orphan, other := filepath.Join(w.mx.dir, "0123.age"), filepath.Join(w.mx.dir, "notes.txt")
-	for _, p := range []string{orphan, other} {
+	orphan := filepath.Join(w.mx.dir, strings.Repeat("0a", 16)+".age")
+	others := []string{filepath.Join(w.mx.dir, "keyring.age"), filepath.Join(w.mx.dir, "notes.txt")}
+	for _, p := range append(others, orphan) {
 		w.must(os.WriteFile(p, []byte("x"), 0o600))
 	}
 	w.must(w.mx.Sweep(ctx))
 	if _, err := os.Stat(orphan); !os.IsNotExist(err) {
 		t.Errorf("the orphan is still there: %v", err)
 	}
-	_, err := os.Stat(other)
-	w.must(err)
+	for _, p := range others {
+		_, err := os.Stat(p)
+		w.must(err)
+	}
 	v := w.mx.until(id, state(message.Delivered))
 	r, _, err := w.mx.OpenAttachment(ctx, w.mx.actor(), id, v.Attachments[0].Message, 0)
 	w.must(err)
