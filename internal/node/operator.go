@@ -20,7 +20,7 @@ type requests struct{ x *exchange.Exchange }
 
 // actorOf is a caller as the exchange knows one.
 func actorOf(who people.Principal) exchange.Actor {
-	a := exchange.Actor{Account: who.Actor(), Authority: who.Authority, Token: who.IsToken()}
+	a := exchange.Actor{Account: who.Actor(), Author: who.Author(), Authority: who.Authority, Token: who.IsToken()}
 	for _, r := range who.Roles {
 		a.Roles = append(a.Roles, r.String())
 	}

@@ -19,8 +19,12 @@ type NewAccount struct {
 }
 
 // AddUser creates an account and raises an alarm, since an administrator could make one to approve himself. If no
-// password was given, the drawn one comes back, now and never again. Conflict if the user exists.
+// password was given, the drawn one comes back, now and never again. Conflict if the user exists; Denied to a token if
+// a role is approver or administrator.
 func (d *Desk) AddUser(ctx context.Context, actor Principal, n NewAccount) (string, error) {
+	if err := mayHandle(actor, n.Roles); err != nil {
+		return "", err
+	}
 	a, drawn, err := d.prepare(ctx, n)
 	if err != nil {
 		return "", err
@@ -85,6 +89,21 @@ func (d *Desk) prepare(ctx context.Context, n NewAccount) (Account, string, erro
 	return Account{User: n.User, Authority: n.Authority, Roles: roles, Password: phc}, drawn, nil
 }
 
+// mayHandle keeps tokens away from those who decide: a machine that could make an approver, or become one by a new
+// password, would be the second person itself.
+func mayHandle(actor Principal, roles []Role) error {
+	if !actor.IsToken() || !decides(roles) {
+		return nil
+	}
+	return fault.New(fault.Denied, "people-only", "manage accounts", "a token makes, changes and resets no approver or administrator: a person must").
+		WithHint("an administrator does it, logged in")
+}
+
+// decides reports whether whoever holds the roles could be the second person or make one.
+func decides(roles []Role) bool {
+	return slices.Contains(roles, RoleApprover) || slices.Contains(roles, RoleAdministrator)
+}
+
 // personal checks the roles of a person and gives them sorted, without repeats.
 func personal(roles []Role) ([]Role, error) {
 	sorted := slices.Compact(slices.Sorted(slices.Values(roles)))
@@ -139,10 +158,14 @@ func (d *Desk) Accounts(ctx context.Context) ([]Account, error) {
 }
 
 // SetRoles replaces a person's roles, on live sessions too. It raises an alarm if they become approver or
-// administrator, or change their own. NotFound; Conflict if no administrator would be left. No change, no event.
+// administrator, or change their own. NotFound; Conflict if no administrator would be left; Denied to a token if one of
+// the roles is approver or administrator. No change, no event.
 func (d *Desk) SetRoles(ctx context.Context, actor Principal, user User, roles []Role) error {
 	roles, err := personal(roles)
 	if err != nil {
+		return err
+	}
+	if err := mayHandle(actor, roles); err != nil {
 		return err
 	}
 	return d.amend(ctx, user, func(a *Account) (Change, error) {
@@ -184,17 +207,20 @@ func (d *Desk) Unlock(ctx context.Context, actor Principal, user User) error {
 }
 
 // ResetPassword gives a person a new password, drawn if empty and then returned, and ends their sessions and waits; a
-// lock stays. For an approver or administrator it raises an alarm: whoever resets it could act as them. NotFound.
+// lock stays. It raises an alarm: whoever resets a password could act as that person, and so be both the author and the
+// second person. NotFound; Denied to a token for an approver or administrator.
 func (d *Desk) ResetPassword(ctx context.Context, actor Principal, user User, password string) (string, error) {
 	phc, drawn, err := d.newPassword(ctx, user, password)
 	if err != nil {
 		return "", err
 	}
 	err = d.amend(ctx, user, func(a *Account) (Change, error) {
+		if err := mayHandle(actor, a.Roles); err != nil {
+			return Change{}, err
+		}
 		a.Password = phc
 		clearFailures(a)
-		alarm := slices.Contains(a.Roles, RoleApprover) || slices.Contains(a.Roles, RoleAdministrator)
-		return Change{CloseOf: user, Event: Event{Kind: PasswordReset, Actor: actor.Actor(), Alarm: alarm}}, nil
+		return Change{CloseOf: user, Event: Event{Kind: PasswordReset, Actor: actor.Actor(), Alarm: true}}, nil
 	})
 	if err != nil {
 		return "", err

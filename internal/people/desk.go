@@ -76,7 +76,9 @@ type Principal struct {
 	// User is the person; zero for a token.
 	User User
 	// TokenID is the token; zero for a person.
-	TokenID   TokenID
+	TokenID TokenID
+	// IssuedBy is the user who issued the token; empty for a person.
+	IssuedBy  string
 	Authority authority.Name
 	// Roles of a person now; of a token, RoleSystem.
 	Roles []Role
@@ -89,11 +91,20 @@ type Principal struct {
 // IsToken reports whether a system calls, not a person.
 func (p Principal) IsToken() bool { return !p.TokenID.IsZero() }
 
-// Actor is the caller's unique name in the evidence log, in policy and as an author: the user name, or "token:" and
-// the ID, which no user name can be.
+// Actor is the caller's unique name in the evidence log and in policy: the user name, or "token:" and the ID, which no
+// user name can be.
 func (p Principal) Actor() string {
 	if p.IsToken() {
 		return tokenActor(p.TokenID)
+	}
+	return p.User.String()
+}
+
+// Author is the person who counts as the author of what the caller writes: for a token, whoever issued it, who could
+// else write by the token and approve as themself. Empty if nobody is known; then nobody may approve.
+func (p Principal) Author() string {
+	if p.IsToken() {
+		return p.IssuedBy
 	}
 	return p.User.String()
 }
@@ -171,7 +182,8 @@ func (d *Desk) recallToken(ctx context.Context, digest Digest) (remembered, erro
 		return remembered{}, ended(tokenPrefix)
 	}
 	p := Principal{
-		Name: t.Name, TokenID: t.ID, Authority: t.Authority, Roles: []Role{RoleSystem}, Scopes: t.Scopes, Expires: t.Expires,
+		Name: t.Name, TokenID: t.ID, IssuedBy: t.Issuer, Authority: t.Authority, Roles: []Role{RoleSystem}, Scopes: t.Scopes,
+		Expires: t.Expires,
 	}
 	return remembered{principal: p}, nil
 }

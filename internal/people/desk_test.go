@@ -352,7 +352,7 @@ func TestResetPassword(t *testing.T) {
 	o.works(secret)
 	shown, err := o.desk.ResetPassword(o.ctx, o.root, o.user("ana"), other)
 	o.must(err)
-	if got, want := o.last(), (people.Event{Kind: people.PasswordReset, Actor: "root", Subject: "ana"}); got != want || shown != "" {
+	if got, want := o.last(), (people.Event{Kind: people.PasswordReset, Actor: "root", Subject: "ana", Alarm: true}); got != want || shown != "" {
 		t.Errorf("event = %+v, shown %q; want %+v and nothing", got, shown, want)
 	}
 	if o.works(secret) {
@@ -367,12 +367,6 @@ func TestResetPassword(t *testing.T) {
 		t.Errorf("drawn password has %d characters, want 24", len(drawn))
 	}
 	o.login("ana", drawn)
-	o.add("eva", people.RoleApprover)
-	_, err = o.desk.ResetPassword(o.ctx, o.root, o.user("eva"), other)
-	o.must(err)
-	if !o.last().Alarm {
-		t.Errorf("resetting an approver's password raised no alarm")
-	}
 	_, err = o.desk.ResetPassword(o.ctx, o.root, o.user("nobody"), other)
 	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("reset for nobody: %v, want NotFound", err)
@@ -464,14 +458,14 @@ func TestTokens(t *testing.T) {
 		t.Errorf("secret begins %q", secret[:9])
 	}
 	want := people.Event{
-		Kind: people.TokenIssued, Actor: "root", Subject: "token:" + token.ID.String(), Detail: "mx/sat requests:read,requests:write",
+		Kind: people.TokenIssued, Actor: "root", Subject: "token:" + token.ID.String(), Detail: "mx/sat requests:read,requests:write", Alarm: true,
 	}
 	if got := o.last(); got != want {
 		t.Errorf("event = %+v, want %+v", got, want)
 	}
 	p, err := o.desk.Authenticate(o.ctx, secret)
 	o.must(err)
-	if !p.IsToken() || p.Name != "sap-gateway" || p.Actor() != "token:"+token.ID.String() || p.Authority.String() != "mx/sat" ||
+	if !p.IsToken() || p.Name != "sap-gateway" || p.Actor() != "token:"+token.ID.String() || p.Author() != "root" || p.Authority.String() != "mx/sat" ||
 		!slices.Equal(p.Roles, []people.Role{people.RoleSystem}) ||
 		!slices.Equal(p.Scopes, []people.Scope{people.ScopeRequestsRead, people.ScopeRequestsWrite}) {
 		t.Errorf("Authenticate = %+v", p)
@@ -511,6 +505,53 @@ func TestTokens(t *testing.T) {
 	if err := o.desk.RevokeToken(o.ctx, o.root, unknown); !fault.Is(err, fault.NotFound) {
 		t.Errorf("revoking no token: %v, want NotFound", err)
 	}
+}
+
+func TestTokenAlarms(t *testing.T) {
+	o := newOffice(t)
+	quiet := []people.Scope{people.ScopeDirectoryRead, people.ScopeNodeRead, people.ScopeEvidenceRead}
+	for s := people.ScopeRequestsRead; s.String() != ""; s++ {
+		_, _, err := o.desk.IssueToken(o.ctx, o.root, people.NewToken{
+			Name: "sap", Authority: o.name("mx/fgr"), Scopes: []people.Scope{s}, Expires: o.clock.now().Add(time.Hour),
+		})
+		o.must(err)
+		if got, want := o.last().Alarm, !slices.Contains(quiet, s); got != want {
+			t.Errorf("token with %s: alarm %v, want %v", s, got, want)
+		}
+	}
+}
+
+// TestTokensMakeNobodyWhoDecides: not by making them, by promoting them, or by a password of theirs.
+func TestTokensMakeNobodyWhoDecides(t *testing.T) {
+	o := newOffice(t)
+	o.add("ana", people.RoleUser)
+	o.add("eva", people.RoleApprover)
+	secret, _, err := o.desk.IssueToken(o.ctx, o.root, people.NewToken{
+		Name: "hr", Authority: o.name("mx/fgr"), Scopes: []people.Scope{people.ScopeUsersWrite}, Expires: o.clock.now().Add(time.Hour),
+	})
+	o.must(err)
+	token, err := o.desk.Authenticate(o.ctx, secret)
+	o.must(err)
+	before := o.count()
+	for _, role := range []people.Role{people.RoleApprover, people.RoleAdministrator} {
+		n := people.NewAccount{User: o.user("spy"), Authority: o.name("mx/fgr"), Roles: []people.Role{people.RoleUser, role}}
+		_, err := o.desk.AddUser(o.ctx, token, n)
+		o.want("add "+role.String(), err, fault.Denied, "people-only")
+		o.want("promote to "+role.String(), o.desk.SetRoles(o.ctx, token, o.user("ana"), n.Roles), fault.Denied, "people-only")
+	}
+	for _, user := range []string{"eva", "root"} {
+		_, err := o.desk.ResetPassword(o.ctx, token, o.user(user), other)
+		o.want("reset of "+user, err, fault.Denied, "people-only")
+		o.login(user, good)
+		before++
+	}
+	if got := o.count(); got != before {
+		t.Errorf("%d events, want %d: what was denied left one", got, before)
+	}
+	_, err = o.desk.AddUser(o.ctx, token, people.NewAccount{User: o.user("luz"), Authority: o.name("mx/fgr"), Roles: []people.Role{people.RoleDuty}})
+	o.must(err)
+	_, err = o.desk.ResetPassword(o.ctx, token, o.user("ana"), other)
+	o.must(err)
 }
 
 func TestTokensRefused(t *testing.T) {

@@ -41,7 +41,7 @@ type Token struct {
 	Name      string
 	Authority authority.Name
 	Scopes    []Scope
-	// Issuer is the Actor who issued it.
+	// Issuer is the person who issued it, by Principal.Author: what the token writes, they have written.
 	Issuer  string
 	Created time.Time
 	Expires time.Time

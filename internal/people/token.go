@@ -20,8 +20,8 @@ type NewToken struct {
 	Expires time.Time
 }
 
-// IssueToken makes a token; its secret is shown now and never again. Durable on return. A token that may manage users
-// raises an alarm.
+// IssueToken makes a token; its secret is shown now and never again. Durable on return. A token that may manage users,
+// or touch requests or attachments, raises an alarm: it writes and reads without a person.
 func (d *Desk) IssueToken(ctx context.Context, actor Principal, n NewToken) (string, Token, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -37,16 +37,24 @@ func (d *Desk) IssueToken(ctx context.Context, actor Principal, n NewToken) (str
 	if t.ID, err = newTokenID(d.random); err != nil {
 		return "", Token{}, err
 	}
-	t.Digest, t.Issuer, t.Created = digest, actor.Actor(), now
+	t.Digest, t.Issuer, t.Created = digest, actor.Author(), now
 	event := Event{
 		Kind: TokenIssued, Actor: actor.Actor(), Subject: tokenActor(t.ID), Detail: t.Authority.String() + " " + list(t.Scopes),
-		Alarm: slices.Contains(t.Scopes, ScopeUsersWrite), At: now,
+		Alarm: slices.ContainsFunc(t.Scopes, alarming), At: now,
 	}
 	if err := d.store.Commit(ctx, Change{Issue: &t, Event: event}); err != nil {
 		return "", Token{}, err
 	}
 	// Stopped here, the token exists and nobody knows its secret; it stands in the list and can be revoked.
 	return secret, t, nil
+}
+
+func alarming(s Scope) bool {
+	switch s {
+	case ScopeRequestsRead, ScopeRequestsWrite, ScopeAttachmentsRead, ScopeAttachmentsWrite, ScopeUsersWrite:
+		return true
+	}
+	return false
 }
 
 func (n NewToken) check(now time.Time, longest time.Duration) (Token, error) {
