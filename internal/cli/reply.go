@@ -223,7 +223,7 @@ func (a *app) refuseCommand() *cobra.Command {
 	r := new(formatv1.Refusal)
 	c := &cobra.Command{
 		Use: "refuse ID", Short: "Refuse a received request with a reason",
-		Long:    "Refuse a request as a whole. That no information is held is an answer, NOT_FOUND, not a refusal. Say what\nwould cure it, if anything would.",
+		Long:    "Refuse a request as a whole. That no information is held is an answer, NOT_FOUND, not a refusal. Say what\nwould cure it, if anything would. Where two persons are wanted, one acknowledges first and an approver refuses.",
 		Example: "  enlace request refuse 0190b4a6-7c1e-7a3b-8f00-1a2b3c4d5e6f --reason WRONG_LANE_USE_MLA --cure 'send it to the central authority' --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

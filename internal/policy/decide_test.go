@@ -142,6 +142,13 @@ func TestTwoPersons(t *testing.T) {
 			q.Resource.Author, q.Resource.FourEyes = "ana", false
 		}, true, "approver-decide", nil},
 		{"nobody wrote it", func(q *Question) { q.Resource.Author = "" }, false, "author-known", nil},
+		{"refused, and nobody took it on", func(q *Question) {
+			q.Resource.Author, q.Action = "", RequestRefuse
+		}, false, "acknowledged-first", nil},
+		{"refused, nobody took it on, two persons not wanted", func(q *Question) {
+			q.Resource.Author, q.Resource.FourEyes, q.Action = "", false, RequestRefuse
+		}, true, "approver-decide", nil},
+		{"another person refuses", func(q *Question) { q.Action = RequestRefuse }, true, "approver-decide", nil},
 		{"an officer who is no approver", func(q *Question) { q.Caller.Roles = []string{"user"} }, false, "no-rule", nil},
 		{"author, immediate, mode not set", func(q *Question) {
 			q.Resource.Author, q.Resource.Urgency = "ana", "IMMEDIATE"
@@ -326,6 +333,7 @@ func TestLimitsOutlastAnyPermission(t *testing.T) {
 		}},
 		{"another state", "own-state", []Action{UserManage, TokenIssue}, func(q *Question) { q.Resource.Owner = name(t, "br/pf") }},
 		{"the author", "two-persons", []Action{RequestApprove, RequestRefuse}, func(q *Question) { q.Resource.Author = "ana" }},
+		{"no first person", "acknowledged-first", []Action{RequestRefuse}, func(q *Question) { q.Resource.Author = "" }},
 		{"a person as system", "system-role-alone", Actions(), func(q *Question) { q.Caller.Roles = []string{"user", "system"} }},
 	} {
 		for _, a := range c.actions {

@@ -169,7 +169,8 @@ type Resource struct {
 	// Owner is the own authority whose work it is, or to which the account or token belongs. Needed for everything but
 	// the node.
 	Owner authority.Name
-	// Author is who wrote it, by Caller.Name; for a refusal, who took the request on; empty if nobody yet.
+	// Author is the person who wrote it, or who issued the token that did, by Caller.Name; for a refusal, who took the
+	// request on; empty if nobody yet.
 	Author string
 	// Status is the state of domain 4.7, such as "PENDING_APPROVAL".
 	Status string
