@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -418,6 +419,71 @@ func TestSafeName(t *testing.T) {
 }
 
 // shown is a request as "request show" prints it.
+// pagesOf lists requests one to a page, as a node with many would.
+func pagesOf(all ...*operatorv1.RequestSummary) listing {
+	return func(in *operatorv1.ListRequestsRequest) (*operatorv1.ListRequestsResponse, error) {
+		i := 0
+		if in.GetCursor() != "" {
+			i, _ = strconv.Atoi(in.GetCursor())
+		}
+		out := &operatorv1.ListRequestsResponse{}
+		if i < len(all) {
+			out.Requests = all[i : i+1]
+		}
+		if i+1 < len(all) {
+			out.NextCursor = strconv.Itoa(i + 1)
+		}
+		return out, nil
+	}
+}
+
+// TestReferenceOfTwoRequests: a state sends a request under the reference of another's, so that the answer meant for
+// one would go to the other.
+func TestReferenceOfTwoRequests(t *testing.T) {
+	meant := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000001", Reference: "mx-jm-2031-000001", Direction: "received", From: "mx/fgr", To: "jm/jcf"}
+	forged := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000002", Reference: "MX-jm-2031-000001", Direction: "received", From: "br/pf", To: "jm/jcf"}
+	own := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000003", Reference: "mx-jm-2031-000001", Direction: "sent", From: "jm/jcf", To: "ky/cayman"}
+	other := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000004", Reference: "mx-jm-2031-000002", Direction: "received", From: "mx/fgr"}
+	nameless := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000005", Direction: "sent", To: "mx/fgr"}
+	list := pagesOf(forged, other, nameless, meant, own)
+	all, err := withReference("mx-jm-2031-000001", list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = only(all); !fault.Is(err, fault.Usage) || fault.CodeOf(err) != "ambiguous-reference" {
+		t.Fatalf("got %v, want ambiguous-reference", err)
+	}
+	for _, want := range []string{meant.Id + " from mx/fgr", forged.Id + " from br/pf", own.Id + " to ky/cayman"} {
+		if hint := fault.As(err).Hint; !strings.Contains(hint, want) {
+			t.Errorf("the hint %q does not say %q", hint, want)
+		}
+	}
+	// One request listed twice, because it changed between two pages, is one.
+	if all, err = withReference("MX-JM-2031-000002", pagesOf(other, forged, other)); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := only(all); id != other.Id || err != nil {
+		t.Errorf("got %q, %v, want %s", id, err, other.Id)
+	}
+	if all, err = withReference("", list); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := only(all); !fault.Is(err, fault.NotFound) {
+		t.Errorf("no reference: %v, want NotFound", err)
+	}
+}
+
+// TestEndlessListing: where the end is never reached, nothing is taken for the only one.
+func TestEndlessListing(t *testing.T) {
+	one := &operatorv1.RequestSummary{Id: "0190b4a6-7c1e-7a3b-8f00-000000000001", Reference: "mx-jm-2031-000001"}
+	_, err := withReference(one.Reference, func(*operatorv1.ListRequestsRequest) (*operatorv1.ListRequestsResponse, error) {
+		return &operatorv1.ListRequestsResponse{Requests: []*operatorv1.RequestSummary{one}, NextCursor: "7"}, nil
+	})
+	if fault.CodeOf(err) != "ambiguous-reference" {
+		t.Errorf("got %v, want ambiguous-reference", err)
+	}
+}
+
 func shown(t *testing.T, r *operatorv1.GetRequestResponse, lang string) string {
 	t.Helper()
 	w := testWords(t)

@@ -286,31 +286,79 @@ func (a *app) onRequest(do func(ctx context.Context, node *operator.Client, id s
 	}
 }
 
-// resolvePages bounds how far back a reference is looked for: 10 pages of 500, newest first.
-const resolvePages = 10
+// resolvePages bounds how far back a reference is looked for: 1000 pages of 500.
+const resolvePages = 1000
 
 // resolve is the ID of a request that is named by its ID or, as over the telephone, by its reference.
 func resolve(ctx context.Context, node *operator.Client, ref string) (string, error) {
 	if id, err := message.ParseID(strings.ToLower(ref)); err == nil {
 		return id.String(), nil
 	}
+	all, err := withReference(ref, func(in *operatorv1.ListRequestsRequest) (*operatorv1.ListRequestsResponse, error) {
+		return node.Requests.ListRequests(ctx, in)
+	})
+	if err != nil {
+		return "", err
+	}
+	return only(all)
+}
+
+// listing gives one page of a node's requests.
+type listing func(*operatorv1.ListRequestsRequest) (*operatorv1.ListRequestsResponse, error)
+
+// withReference is every request of that reference, each once, newest change first. It reads the listing to its end: a
+// reference is what the sender wrote, so a later request of another state may carry it too, and the first found need
+// not be the one that was meant.
+func withReference(ref string, list listing) ([]*operatorv1.RequestSummary, error) {
+	var all []*operatorv1.RequestSummary
+	seen := map[string]bool{} // a request that changes meanwhile may be listed twice
 	in := &operatorv1.ListRequestsRequest{Limit: 500}
 	for range resolvePages {
-		page, err := node.Requests.ListRequests(ctx, in)
+		page, err := list(in)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		for _, s := range page.GetRequests() {
-			if s.GetReference() != "" && strings.EqualFold(s.GetReference(), ref) {
-				return s.GetId(), nil
+			if s.GetReference() != "" && strings.EqualFold(s.GetReference(), ref) && !seen[s.GetId()] {
+				all, seen[s.GetId()] = append(all, s), true
 			}
 		}
 		if in.Cursor = page.GetNextCursor(); in.Cursor == "" {
-			break
+			return all, nil
 		}
 	}
-	return "", fault.New(fault.NotFound, "unknown-request", "find request", "no request of yours has this ID or reference").
-		WithHint("enlace request ls")
+	return nil, fault.New(fault.Usage, "ambiguous-reference", "find request", "there are too many requests to be sure which one has the reference").
+		WithHint("give the request's ID: enlace request ls")
+}
+
+// only is the ID of the one request found; never a guess.
+func only(all []*operatorv1.RequestSummary) (string, error) {
+	switch len(all) {
+	case 0:
+		return "", fault.New(fault.NotFound, "unknown-request", "find request", "no request of yours has this ID or reference").
+			WithHint("enlace request ls")
+	case 1:
+		return all[0].GetId(), nil
+	}
+	return "", ambiguous(all)
+}
+
+// ambiguous refuses a reference of several requests and says which they are, so that a person chooses.
+func ambiguous(all []*operatorv1.RequestSummary) error {
+	const most = 10
+	var which []string
+	for _, s := range all[:min(len(all), most)] {
+		if s.GetDirection() == "received" {
+			which = append(which, s.GetId()+" from "+s.GetFrom())
+		} else {
+			which = append(which, s.GetId()+" to "+s.GetTo())
+		}
+	}
+	if len(all) > most {
+		which = append(which, fmt.Sprintf("and %d more", len(all)-most))
+	}
+	return fault.New(fault.Usage, "ambiguous-reference", "find request", fmt.Sprintf("%d requests have this reference", len(all))).
+		WithHint("give the ID of the one you mean: " + strings.Join(which, ", "))
 }
 
 func (a *app) listRequestsCommand() *cobra.Command {
