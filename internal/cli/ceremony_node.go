@@ -95,7 +95,7 @@ func (f *nodeInitFlags) registerConfig(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.hosts, "operator-host", nil, "name by which your people call the door; may be repeated (default: localhost)")
 	fs.StringVar(&f.profile, "node-profile", "", "standard or small-state")
 	fs.StringVar(&f.language, "language", "en", "language of the authorities' names, and of refusals where it is es, en, pt or fr")
-	fs.StringVar(&f.fourEyes, "four-eyes", "", "who may replace the second person: two-person, same-state, retrospective or single")
+	fs.StringVar(&f.fourEyes, "four-eyes", "", "two-person: a second person approves what leaves (default); single: nobody does")
 	fs.StringVar(&f.user, "user", "admin", "name of the first account")
 	fs.StringArrayVar(&f.roles, "role", nil, "role of the first account; may be repeated (default: administrator and user)")
 	fs.StringVar(&f.systemd, "unlock-credential", "", "name of the systemd credential that will hold the passphrase")

@@ -71,7 +71,7 @@ type Config struct {
 	Policy struct {
 		// Dir holds Cedar files; empty = the built-in set.
 		Dir string `yaml:"dir"`
-		// FourEyes is two-person (default), same-state, retrospective or single.
+		// FourEyes is two-person (default) or single.
 		FourEyes string `yaml:"four_eyes"`
 	} `yaml:"policy"`
 	Observe struct {
@@ -154,6 +154,9 @@ func (c Config) parse() (parsed, error) {
 		if p.mode, err = policy.ParseMode(c.Policy.FourEyes); err != nil {
 			return p, wrongKey("policy.four_eyes", err)
 		}
+		if p.mode != policy.TwoPerson {
+			return p, unbuiltMode(p.mode)
+		}
 	}
 	if p.level, err = zapcore.ParseLevel(c.Observe.LogLevel); err != nil {
 		return p, wrongKey("observe.log_level", err)
@@ -168,6 +171,14 @@ func (c Config) parse() (parsed, error) {
 		}
 	}
 	return p, nil
+}
+
+// unbuiltMode refuses what the rules know and the case work does not: under same-state the other authority could not
+// open the case, under retrospective nobody would hold the author to the approval that is due. A node that started
+// would promise a second person who never comes.
+func unbuiltMode(m policy.Mode) error {
+	return fault.New(fault.Usage, "bad-configuration", "read configuration", "policy.four_eyes: "+m.String()+" is not supported by this version").
+		WithHint("set it to two-person, or to single, which receivers see")
 }
 
 func wrongKey(key string, cause error) error {

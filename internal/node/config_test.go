@@ -31,6 +31,13 @@ func TestSmallestConfiguration(t *testing.T) {
 	}
 }
 
+func TestOnePersonIsAChoice(t *testing.T) {
+	c, err := load(t, smallest+"policy:\n  four_eyes: single\n")
+	if err != nil || c.Policy.FourEyes != "single" {
+		t.Errorf("got %q, %v, want single", c.Policy.FourEyes, err)
+	}
+}
+
 const smallest = "network:\n  fingerprint: \"" + zeros + "\"\n  hubs: [\"localhost:1\"]\nnode: mx/node/primary\n"
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -54,6 +61,8 @@ func TestConfigurationRefused(t *testing.T) {
 		"bad node":        {strings.Replace(smallest, "mx/node/primary", "MX", 1), "node"},
 		"bad level":       {smallest + "observe:\n  log_level: loud\n", "observe.log_level"},
 		"bad mode":        {smallest + "policy:\n  four_eyes: none\n", "policy.four_eyes"},
+		"same state":      {smallest + "policy:\n  four_eyes: same-state\n", "same-state is not supported"},
+		"retrospective":   {smallest + "policy:\n  four_eyes: retrospective\n", "retrospective is not supported"},
 		"not yaml":        {"node: [", "node.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {

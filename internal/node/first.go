@@ -3,7 +3,11 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,19 +20,53 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/people"
 )
 
 const opFirst = "create first account"
 
-// firstAccount is the file first-account.json in the data folder: what Init leaves for the daemon's first start, when there is a ledger to
-// put it in. It holds no secret: the password is 100 random bits, of which only the argon2id hash is written.
+// firstAccount is the file first-account.json in the data folder: what Init leaves for the daemon's first start, when
+// there is a ledger to put it in. It holds no secret: the password is 100 random bits, of which only the argon2id hash
+// is written.
+//
+// The MAC keeps whoever can write to the data disk, but has not the keyring, from deleting the ledger and naming an
+// administrator of their own. What remains to them: to delete the ledger and put back a copy of the file as Init wrote
+// it, which brings back the first account with its first password and nobody else. A deleted ledger shows all the same:
+// the next start makes a new incarnation, which every peer is told.
 type firstAccount struct {
 	User      string   `json:"user"`
 	Authority string   `json:"authority"`
 	Roles     []string `json:"roles"`
 	// Password is the argon2id hash in PHC form.
 	Password string `json:"password"`
+	// MAC is HMAC-SHA256 in hexadecimal digits over the JSON, without white space, of the fields above.
+	MAC string `json:"mac,omitempty"`
+}
+
+// firstKey is the key of the MAC: HKDF-SHA256 of the keyring's salt secret, with a label that is this file's alone.
+func firstKey(ring *keyring.Ring) ([]byte, error) {
+	secret, err := ring.Secret(keyring.SaltSecret)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "enlace/v1/first-account", sha256.Size)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "", opFirst, "the key of the file cannot be derived")
+	}
+	return key, nil
+}
+
+// mac is the MAC that the file should have.
+func (f firstAccount) mac(key []byte) (string, error) {
+	f.MAC = ""
+	b, err := json.Marshal(f)
+	if err != nil {
+		return "", err
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write(b)
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // makeFirst draws the password of the first account.
@@ -45,6 +83,13 @@ func (s *setting) makeFirst() error {
 	f := firstAccount{User: s.User.String(), Authority: s.Authorities[0].Name.String(), Password: hash}
 	for _, r := range s.Roles {
 		f.Roles = append(f.Roles, r.String())
+	}
+	key, err := firstKey(s.ring)
+	if err != nil {
+		return err
+	}
+	if f.MAC, err = f.mac(key); err != nil {
+		return err
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
@@ -65,8 +110,9 @@ func drawPassword(random io.Reader) (string, error) {
 }
 
 // welcome creates the account that Init left word of at path, once, and removes the file. It does nothing where there
-// is no such file, and removes the file where there are accounts already.
-func welcome(ctx context.Context, store people.Store, path string, now time.Time) error {
+// is no such file, and removes the file where there are accounts already. Denied "forged-first-account" where the file
+// was not written with the key.
+func welcome(ctx context.Context, store people.Store, path string, key []byte, now time.Time) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -79,7 +125,7 @@ func welcome(ctx context.Context, store people.Store, path string, now time.Time
 		return err
 	}
 	if len(known) == 0 {
-		a, err := readFirst(b)
+		a, err := readFirst(b, key)
 		if err != nil {
 			return err
 		}
@@ -105,7 +151,7 @@ func roleList(roles []people.Role) string {
 	return strings.Join(all, ",")
 }
 
-func readFirst(b []byte) (people.Account, error) {
+func readFirst(b, key []byte) (people.Account, error) {
 	var f firstAccount
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
@@ -126,6 +172,14 @@ func readFirst(b []byte) (people.Account, error) {
 	if err != nil {
 		return a, fault.Wrap(err, fault.Usage, "malformed-first-account", opFirst, "the file "+firstFile+" is not as the set-up wrote it").
 			WithHint("make the node's folder anew, or restore the file")
+	}
+	want, err := f.mac(key)
+	if err != nil {
+		return a, err
+	}
+	if !hmac.Equal([]byte(f.MAC), []byte(want)) {
+		return a, fault.New(fault.Denied, "forged-first-account", opFirst, "the file "+firstFile+" was not written by this node's set-up, or was changed since").
+			WithHint("find out who writes to the data disk; to go on, restore the ledger from its backup")
 	}
 	a.Password = f.Password
 	return a, nil

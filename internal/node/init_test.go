@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"encoding/pem"
 	"net"
 	"os"
@@ -267,8 +268,9 @@ func TestWelcome(t *testing.T) {
 	if bytes.Contains(left, []byte(r.Password)) {
 		t.Fatal("the password lies on the disk")
 	}
+	key := keyOf(t, r)
 	store := openStore(t)
-	ok(t, welcome(t.Context(), store, path, time.Now()))
+	ok(t, welcome(t.Context(), store, path, key, time.Now()))
 	if _, err := os.Lstat(path); err == nil {
 		t.Error("the file is still there")
 	}
@@ -278,7 +280,7 @@ func TestWelcome(t *testing.T) {
 	}
 	// The machine stopped between the account and the removal of the file.
 	ok(t, os.WriteFile(path, left, 0o600))
-	ok(t, welcome(t.Context(), store, path, time.Now()))
+	ok(t, welcome(t.Context(), store, path, key, time.Now()))
 	if all := get(store.Accounts(t.Context()))(t); len(all) != 1 {
 		t.Errorf("%d accounts, want the first alone", len(all))
 	}
@@ -287,9 +289,59 @@ func TestWelcome(t *testing.T) {
 	}
 }
 
+// keyOf is the key that a node just set up has for the file of the first account.
+func keyOf(t *testing.T, r InitResult) []byte {
+	t.Helper()
+	cfg := get(LoadConfig(r.Config))(t)
+	unlock := get(keyring.ParseUnlock(cfg.Keyring.File.Unlock, nil))(t)
+	return get(firstKey(get(keyring.Open(cfg.Keyring.File.Path, unlock))(t)))(t)
+}
+
+// signedFirst is a file as a set-up with the key would have written it.
+func signedFirst(t *testing.T, f firstAccount, key []byte) string {
+	t.Helper()
+	f.MAC = get(f.mac(key))(t)
+	return string(get(json.Marshal(f))(t))
+}
+
+// The ledger was deleted and a file put there by somebody without the keyring: no account is made of it.
+func TestWelcomeRefusesAPlantedFile(t *testing.T) {
+	key := []byte("key of the node's own keyring, 32")
+	own := firstAccount{User: "admin", Authority: "mx/fgr", Roles: []string{"administrator"}, Password: anyHash}
+	if _, err := readFirst([]byte(signedFirst(t, own, key)), key); err != nil {
+		t.Fatal(err)
+	}
+	good := signedFirst(t, own, key)
+	for name, text := range map[string]string{
+		"no MAC":            string(get(json.Marshal(own))(t)),
+		"another key":       signedFirst(t, own, []byte("key of another node's own keyring")),
+		"another user":      strings.Replace(good, `"admin"`, `"mallory"`, 1),
+		"another password":  strings.Replace(good, "AAAA\"", "AAAE\"", 1),
+		"another role":      strings.Replace(good, `"administrator"`, `"administrator","approver"`, 1),
+		"another authority": strings.Replace(good, "mx/fgr", "mx/sat", 1),
+		"a MAC cut short":   strings.Replace(good, `"}`, "", 1)[:len(good)-4] + `"}`,
+	} {
+		if text == good {
+			t.Fatalf("%s: nothing was changed", name)
+		}
+		path := filepath.Join(t.TempDir(), firstFile)
+		ok(t, os.WriteFile(path, []byte(text), 0o600))
+		store := openStore(t)
+		if err := welcome(t.Context(), store, path, key, time.Now()); fault.CodeOf(err) != "forged-first-account" {
+			t.Errorf("%s: %v, want forged-first-account", name, err)
+		}
+		if all := get(store.Accounts(t.Context()))(t); len(all) != 0 {
+			t.Errorf("%s: an account was made", name)
+		}
+	}
+}
+
+const anyHash = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
 func TestWelcomeRefuses(t *testing.T) {
-	good := `{"user":"admin","authority":"mx/fgr","roles":["administrator"],"password":"$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
-	if _, err := readFirst([]byte(good)); err != nil {
+	key := []byte("key of the node's own keyring, 32")
+	good := signedFirst(t, firstAccount{User: "admin", Authority: "mx/fgr", Roles: []string{"administrator"}, Password: anyHash}, key)
+	if _, err := readFirst([]byte(good), key); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -303,7 +355,7 @@ func TestWelcomeRefuses(t *testing.T) {
 		path := filepath.Join(t.TempDir(), firstFile)
 		ok(t, os.WriteFile(path, []byte(text), 0o600))
 		store := openStore(t)
-		if err := welcome(t.Context(), store, path, time.Now()); !fault.Is(err, fault.Usage) {
+		if err := welcome(t.Context(), store, path, key, time.Now()); !fault.Is(err, fault.Usage) {
 			t.Errorf("%s: %v, want a usage error", name, err)
 		}
 		if all := get(store.Accounts(t.Context()))(t); len(all) != 0 {

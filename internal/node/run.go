@@ -106,19 +106,13 @@ func (d *daemon) openData(context.Context) error {
 }
 
 func (d *daemon) openKeys(context.Context) error {
-	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
-	if err != nil {
-		return err
+	file := d.cfg.Keyring.File
+	setting := keyring.Setting{Path: file.Path, Unlock: file.Unlock, OnDataDisk: file.UnlockOnDataDisk, Data: d.cfg.Data}
+	var err error
+	d.ring, d.beside, err = keyring.OpenConfigured(setting, d.Prompt)
+	if d.beside {
+		d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
 	}
-	if path := unlock.Path(); path != "" {
-		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
-			return err
-		} else if err != nil {
-			d.beside = true
-			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
-		}
-	}
-	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
 	return err
 }
 
@@ -297,10 +291,13 @@ func (d *daemon) tellReady() {
 // openPeople opens the accounts, and makes the first one where the set-up left word of it.
 func (d *daemon) openPeople(ctx context.Context) error {
 	store := d.ledger.People()
-	if err := welcome(ctx, store, filepath.Join(d.cfg.Data, firstFile), d.Clock()); err != nil {
+	key, err := firstKey(d.ring)
+	if err != nil {
 		return err
 	}
-	var err error
+	if err := welcome(ctx, store, filepath.Join(d.cfg.Data, firstFile), key, d.Clock()); err != nil {
+		return err
+	}
 	d.desk, err = people.New(store, people.Config{}, d.Clock, d.Random)
 	return err
 }

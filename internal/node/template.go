@@ -73,7 +73,7 @@ ledger:
   backend: sqlite
 
 policy:
-  # Who may replace the second person: two-person (nobody), same-state, retrospective or single.
+  # two-person: a second person approves what leaves; single: nobody does, and the receiver sees it.
   four_eyes: {{or .FourEyes "two-person" | quote}}
 
 observe:
