@@ -106,13 +106,19 @@ func (d *daemon) openData(context.Context) error {
 }
 
 func (d *daemon) openKeys(context.Context) error {
-	file := d.cfg.Keyring.File
-	setting := keyring.Setting{Path: file.Path, Unlock: file.Unlock, OnDataDisk: file.UnlockOnDataDisk, Data: d.cfg.Data}
-	var err error
-	d.ring, d.beside, err = keyring.OpenConfigured(setting, d.Prompt)
-	if d.beside {
-		d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
+	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
+	if err != nil {
+		return err
 	}
+	if path := unlock.Path(); path != "" {
+		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
+			return err
+		} else if err != nil {
+			d.beside = true
+			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
+		}
+	}
+	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
 	return err
 }
 
