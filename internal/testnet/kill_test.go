@@ -53,6 +53,8 @@ func TestKill(t *testing.T) {
 	// Started again, a node takes up at once all that waits.
 	s.daemons["mx"].stop()
 	s.daemons["mx"].start()
+	s.answers(mx)
+	s.answers(jm)
 	for _, id := range stream.acknowledged {
 		r, err := mx.Await(t.Context(), mx.Officer, id, testnet.Receipted)
 		if err != nil {
@@ -80,6 +82,17 @@ func (s *site) member(state, name string) *testnet.Member {
 	}
 	return &testnet.Member{State: a.State(), Authority: a, Dir: s.path(state),
 		Officer: s.client(state + "-officer"), Approver: s.client(state + "-approver"), Duty: s.client(state + "-duty")}
+}
+
+// answers waits until the clients of a member have found its node again, which was started anew.
+func (s *site) answers(m *testnet.Member) {
+	s.t.Helper()
+	for _, c := range []*operator.Client{m.Officer, m.Approver, m.Duty} {
+		s.await(m.State.String()+" answers", func() bool {
+			_, err := c.Session.WhoAmI(s.t.Context(), &operatorv1.WhoAmIRequest{})
+			return err == nil
+		})
+	}
 }
 
 // client goes on with the session that the command line keeps in a profile.
