@@ -12,7 +12,7 @@ import (
 
 const (
 	inFlight       = 64
-	directedCount  = 4000
+	directedCount  = 3000
 	latencyCount   = 500
 	warmUp         = 200
 	rounds         = 3

@@ -228,7 +228,7 @@ func TestVectorFrame(t *testing.T) {
 
 // chainHash is that of the alert's number.
 func chainHash(a *formatv1.Alert) []byte {
-	return digest([]byte("enlace/v1/chain\n"), a.GetSalt(), binary.BigEndian.AppendUint64(nil, a.GetNumber()), a.GetPrevious())
+	return digest([]byte("enlace/v1/chain\n"), a.GetSalt(), binary.BigEndian.AppendUint64(nil, a.GetNumber()), a.GetPrevious(), digest(a.GetHeader()))
 }
 
 // alerts are the first two of a chain.
