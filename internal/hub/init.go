@@ -56,16 +56,38 @@ type InitResult struct {
 }
 
 // Init makes the hub's keys and CA, directory.yaml, and the draft of the genesis for every steward to sign. All of it is
-// on disk on return. Install then makes it a hub. Errors: Usage for options that do not fit, Conflict "exists" where the
+// on disk on return, and what was made before an error is removed. Install then makes it a hub. Errors: Usage for options that do not fit, Conflict "exists" where the
 // folder holds a hub, Invalid for a genesis that no reader would take.
 func Init(o InitOptions) (InitResult, error) {
 	if err := o.check(); err != nil {
 		return InitResult{}, err
 	}
-	for _, folder := range []string{keysFolder, dataFolder} {
-		if err := os.MkdirAll(filepath.Join(o.Dir, folder), 0o700); err != nil {
-			return InitResult{}, fault.Wrap(err, fault.Usage, "no-folder", opInit, "the folder cannot be made: "+o.Dir)
-		}
+	s := &setup{InitOptions: o}
+	r, err := s.make()
+	if err != nil {
+		s.undo()
+		return InitResult{}, err
+	}
+	return r, nil
+}
+
+// setup is an Init under way.
+type setup struct {
+	InitOptions
+	// made are the files and folders that did not exist before, in the order they were made.
+	made []string
+}
+
+// undo removes what was made. No key of it was ever shown to anyone.
+func (o *setup) undo() {
+	for i := len(o.made) - 1; i >= 0; i-- {
+		_ = os.Remove(o.made[i]) // of a folder that somebody put something into, nothing is removed
+	}
+}
+
+func (o *setup) make() (InitResult, error) {
+	if err := o.makeFolders(); err != nil {
+		return InitResult{}, err
 	}
 	ring, setting, err := o.makeKeys()
 	if err != nil {
@@ -84,8 +106,23 @@ func Init(o InitOptions) (InitResult, error) {
 	if err := writeNew(r.Draft, directory.Bundle{Statements: []directory.Statement{draft}}.Marshal()); err != nil {
 		return InitResult{}, err
 	}
+	o.made = append(o.made, r.Draft)
 	// The configuration last: a folder without one is of a set-up that was cut short.
 	return r, o.writeConfig(r.Config, setting)
+}
+
+func (o *setup) makeFolders() error {
+	for _, folder := range []string{o.Dir, filepath.Join(o.Dir, keysFolder), filepath.Join(o.Dir, dataFolder)} {
+		_, err := os.Lstat(folder)
+		fresh := errors.Is(err, os.ErrNotExist)
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return fault.Wrap(err, fault.Usage, "no-folder", opInit, "the folder cannot be made: "+o.Dir)
+		}
+		if fresh {
+			o.made = append(o.made, folder)
+		}
+	}
+	return nil
 }
 
 func (o InitOptions) check() error {
@@ -119,7 +156,7 @@ func (o InitOptions) check() error {
 }
 
 // makeKeys makes the key file, and says what directory.yaml has to say of how it opens.
-func (o InitOptions) makeKeys() (*keyring.Ring, string, error) {
+func (o *setup) makeKeys() (*keyring.Ring, string, error) {
 	unlock, setting := keyring.UnlockBy(o.Prompt), "prompt"
 	if o.UnlockFile != "" {
 		path, err := filepath.Abs(o.UnlockFile)
@@ -129,12 +166,15 @@ func (o InitOptions) makeKeys() (*keyring.Ring, string, error) {
 		if unlock, err = keyring.NewUnlockFile(path); err != nil {
 			return nil, "", err
 		}
+		o.made = append(o.made, path)
 		setting = "file:" + path
 	}
-	ring, err := keyring.Create(filepath.Join(o.Dir, keysFolder, keysFile), unlock)
+	keys := filepath.Join(o.Dir, keysFolder, keysFile)
+	ring, err := keyring.Create(keys, unlock)
 	if err != nil {
 		return nil, "", err
 	}
+	o.made = append(o.made, keys)
 	if err := ring.GenerateHub(o.Clock()); err != nil {
 		return nil, "", err
 	}

@@ -86,18 +86,13 @@ func (d *daemon) openData() error {
 }
 
 func (d *daemon) openKeys() error {
-	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
-	if err != nil {
-		return err
+	file := d.cfg.Keyring.File
+	setting := keyring.Setting{Path: file.Path, Unlock: file.Unlock, OnDataDisk: file.UnlockOnDataDisk, Data: d.cfg.Data}
+	ring, beside, err := keyring.OpenConfigured(setting, d.Prompt)
+	d.ring = ring
+	if beside {
+		d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
 	}
-	if path := unlock.Path(); path != "" {
-		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
-			return err
-		} else if err != nil {
-			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
-		}
-	}
-	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
 	return err
 }
 

@@ -2,10 +2,12 @@ package hub_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -156,6 +158,31 @@ func TestSecondDaemon(t *testing.T) {
 	err = hub.Run(within(t), cfg, hub.Options{Clock: time.Now, Log: zap.NewNop()})
 	if !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "data-in-use" {
 		t.Errorf("a second hub: %v, want data-in-use", err)
+	}
+}
+
+// TestInitLeavesNothing: a set-up that fails late is undone, and another one in the same place succeeds.
+func TestInitLeavesNothing(t *testing.T) {
+	stewards := [2]holder{newHolder(t), newHolder(t)}
+	for name, spoil := range map[string]func(*hub.InitOptions){
+		"no random numbers": func(o *hub.InitOptions) { o.Random = bytes.NewReader(nil) },
+		"a wrong address":   func(o *hub.InitOptions) { o.Listen = "nowhere" },
+	} {
+		o := options(t, stewards)
+		o.Dir = filepath.Join(o.Dir, "hub")
+		wrong := o
+		spoil(&wrong)
+		if _, err := hub.Init(wrong); err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		for _, path := range []string{o.Dir, o.UnlockFile} {
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s: %s is left: %v", name, filepath.Base(path), err)
+			}
+		}
+		if _, err := hub.Init(o); err != nil {
+			t.Errorf("%s: once more: %v", name, err)
+		}
 	}
 }
 

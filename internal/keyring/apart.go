@@ -58,7 +58,9 @@ func existing(path string) (place, error) {
 	}
 }
 
+const codeBeside = "unlock-beside-data"
+
 func beside(say string) error {
-	return fault.New(fault.Usage, "unlock-beside-data", "check unlock file", say).
+	return fault.New(fault.Usage, codeBeside, "check unlock file", say).
 		WithHint("keep it on another device, or use systemd:NAME or prompt; --unlock-on-data-disk accepts the risk")
 }

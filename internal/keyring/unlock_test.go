@@ -122,3 +122,29 @@ func TestCheckApartAcceptsAnotherDevice(t *testing.T) {
 	// A second device mounted below the data folder is still beside the data.
 	check(t, "under the data folder", CheckApart(unlock.Path(), "/"), fault.Usage, "unlock-beside-data")
 }
+
+func TestOpenConfigured(t *testing.T) {
+	dir := t.TempDir()
+	unlock := must1[Unlock](t)(NewUnlockFile(filepath.Join(dir, "unlock")))
+	prompt := func() (Passphrase, error) { return quick("correct horse battery"), nil }
+	byFile, byWords := filepath.Join(dir, "a.age"), filepath.Join(dir, "b.age")
+	must1[*Ring](t)(Create(byFile, unlock))
+	must1[*Ring](t)(Create(byWords, UnlockBy(prompt)))
+
+	s := Setting{Path: byFile, Unlock: "file:" + unlock.Path(), Data: filepath.Join(dir, "data")}
+	ring, _, err := OpenConfigured(s, nil)
+	check(t, "an unlock file on the disk of the data", err, fault.Usage, "unlock-beside-data")
+	if ring != nil {
+		t.Error("it was opened nevertheless")
+	}
+	s.OnDataDisk = true
+	if ring, beside, err := OpenConfigured(s, nil); ring == nil || !beside || err != nil {
+		t.Errorf("accepted: %v, %v; want a ring, and that it lies beside", beside, err)
+	}
+	s = Setting{Path: byWords, Unlock: "prompt", Data: s.Data}
+	if ring, beside, err := OpenConfigured(s, prompt); ring == nil || beside || err != nil {
+		t.Errorf("a passphrase: %v, %v; want a ring, and nothing beside", beside, err)
+	}
+	_, _, err = OpenConfigured(s, nil)
+	check(t, "nobody to ask", err, fault.Usage, "no-unlock")
+}

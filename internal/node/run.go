@@ -106,19 +106,13 @@ func (d *daemon) openData(context.Context) error {
 }
 
 func (d *daemon) openKeys(context.Context) error {
-	unlock, err := keyring.ParseUnlock(d.cfg.Keyring.File.Unlock, d.Prompt)
-	if err != nil {
-		return err
+	file := d.cfg.Keyring.File
+	setting := keyring.Setting{Path: file.Path, Unlock: file.Unlock, OnDataDisk: file.UnlockOnDataDisk, Data: d.cfg.Data}
+	var err error
+	d.ring, d.beside, err = keyring.OpenConfigured(setting, d.Prompt)
+	if d.beside {
+		d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
 	}
-	if path := unlock.Path(); path != "" {
-		if err := keyring.CheckApart(path, d.cfg.Data); err != nil && !d.cfg.Keyring.File.UnlockOnDataDisk {
-			return err
-		} else if err != nil {
-			d.beside = true
-			d.Log.Warn("the unlock key lies on the disk it protects: whoever takes the disk can open it")
-		}
-	}
-	d.ring, err = keyring.Open(d.cfg.Keyring.File.Path, unlock)
 	return err
 }
 
@@ -247,6 +241,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.follower.Run(ctx) })
 	g.Go(func() error { return d.exchange.Run(ctx) })
+	g.Go(func() error { return giveBack(ctx) })
 	if d.Peer != nil {
 		s := d.peerServer()
 		g.Go(func() error { return s.Serve(d.Peer) })
