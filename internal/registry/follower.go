@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
@@ -19,10 +20,7 @@ const (
 	// silence is how long a hub may say nothing, heartbeats included, before the follower dials again.
 	silence = 3 * heartbeat
 	// batch is the most entries synced together.
-	batch = 256
-	// maxInvalid is how many invalid entries in a row are stored before the follower gives the hub up until the next
-	// try: a hostile hub shall not fill the disk.
-	maxInvalid = 1024
+	batch      = 256
 	firstPause = 500 * time.Millisecond
 	maxPause   = 30 * time.Second
 )
@@ -40,7 +38,8 @@ type FollowerOptions struct {
 	TLS  TLS
 	Now  func() time.Time
 	Log  *zap.Logger
-	// Alarm is told of what a person must look into: an entry that is not valid, a hub of another network.
+	// Alarm is told of what a person must look into, and not for each entry: "invalid-entry", at most once a minute;
+	// "not-a-statement", "invalid-entries", "out-of-order" and "beyond-log", once until the hub sends a valid entry.
 	Alarm func(error)
 	Sync  Sync
 }
@@ -55,7 +54,11 @@ type Follower struct {
 	current *directory.Current
 	contact *contact
 
-	invalid int // in a row; used by the goroutine of Run alone
+	// Used by OpenFollower, then by the goroutine of Run alone.
+	debt    debt
+	skips   skips
+	hub     string          // of this session
+	doubted map[string]bool // by address; as many as hubs are named
 }
 
 // OpenFollower opens the data and verifies every entry, from the genesis with the right fingerprint on.
@@ -65,7 +68,7 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Follower{o: o, log: log, current: &directory.Current{}, contact: openContact(o.Data, o.Now())}
+	f := &Follower{o: o, log: log, current: &directory.Current{}, contact: openContact(o.Data, o.Now()), doubted: map[string]bool{}}
 	if err := f.load(); err != nil {
 		_ = log.Close()
 		return nil, err
@@ -101,17 +104,12 @@ func (f *Follower) load() error {
 	if err != nil {
 		return err
 	}
+	f.tell()
 	f.current.Store(s)
 	if f.cards, err = OpenCards(filepath.Join(f.o.Data, cardsName)); err != nil {
 		return err
 	}
 	return f.cards.Sweep(s.At(f.o.Now()))
-}
-
-// skipped tells of an entry that everyone skips. PROTOCOL 4.15.
-func (f *Follower) skipped(position uint64, err error) {
-	f.o.Log.Error("an entry of the directory is not valid and is skipped", zap.Uint64("position", position), zap.Error(err))
-	f.alarm(fault.Wrap(err, fault.Invalid, "invalid-entry", opFollow, "the hub's log has an entry that is not valid"))
 }
 
 func (f *Follower) alarm(err error) {
@@ -213,7 +211,8 @@ func (f *Follower) Run(ctx context.Context) error {
 	for turn := 0; ; turn++ {
 		hubs := f.hubs()
 		before := f.contact.at()
-		err := f.session(ctx, hubs[turn%len(hubs)])
+		f.hub = hubs[turn%len(hubs)]
+		err := f.session(ctx, f.hub)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -224,8 +223,12 @@ func (f *Follower) Run(ctx context.Context) error {
 		if f.contact.at() != before {
 			pause.Reset()
 		}
+		wait := pause.NextBackOff()
+		if f.doubted[f.hub] {
+			wait = maxPause
+		}
 		select {
-		case <-time.After(pause.NextBackOff()):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		}
@@ -297,24 +300,11 @@ func (f *Follower) follow(ctx context.Context, client *Client) error {
 	}
 	watchdog := time.AfterFunc(silence, cancel)
 	defer watchdog.Stop()
-	come := make(chan *directoryv1.FollowResponse, batch)
+	come := make(chan arrival, batch)
 	failed := make(chan error, 1)
 	go func() {
 		defer close(come)
-		for {
-			r, err := stream.Recv()
-			if err != nil {
-				failed <- err
-				return
-			}
-			watchdog.Reset(silence)
-			select {
-			case come <- r:
-			case <-ctx.Done():
-				failed <- ctx.Err()
-				return
-			}
-		}
+		failed <- receive(ctx, stream, come, func() { watchdog.Reset(silence) })
 	}()
 	for first := range come {
 		if err := f.absorb(drain(first, come)); err != nil {
@@ -322,15 +312,41 @@ func (f *Follower) follow(ctx context.Context, client *Client) error {
 		}
 	}
 	err = <-failed
-	if fault.CodeOf(err) == "beyond-log" {
-		f.alarm(err)
+	if code := fault.CodeOf(err); code == "beyond-log" || code == codeJunk {
+		return f.doubt(err)
 	}
 	return err
 }
 
+// arrival is what came from the hub: an entry, or a heartbeat, which has position 0.
+type arrival struct {
+	position  uint64
+	statement []byte
+}
+
+// receive passes on what comes. It keeps nothing of a message but what is needed, and nothing larger than an entry may
+// be: with the queue and the batch, 32 MiB at the most.
+func receive(ctx context.Context, stream grpc.ServerStreamingClient[directoryv1.FollowResponse], come chan<- arrival, heard func()) error {
+	for {
+		r, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		heard()
+		if len(r.GetStatement()) > directory.MaxStatement {
+			return junk(nil)
+		}
+		select {
+		case come <- arrival{r.GetPosition(), r.GetStatement()}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // drain takes what has come besides the first, without waiting.
-func drain(first *directoryv1.FollowResponse, come <-chan *directoryv1.FollowResponse) []*directoryv1.FollowResponse {
-	all := []*directoryv1.FollowResponse{first}
+func drain(first arrival, come <-chan arrival) []arrival {
+	all := []arrival{first}
 	for len(all) < batch {
 		select {
 		case r, ok := <-come:
@@ -345,20 +361,10 @@ func drain(first *directoryv1.FollowResponse, come <-chan *directoryv1.FollowRes
 	return all
 }
 
-// absorb stores entries, then puts them in force, then notes the contact.
-func (f *Follower) absorb(responses []*directoryv1.FollowResponse) error {
-	var entries [][]byte
-	next := f.log.Size() + 1
-	for _, r := range responses {
-		if r.GetPosition() == 0 {
-			continue // a heartbeat
-		}
-		if r.GetPosition() != next {
-			return outOfOrder()
-		}
-		entries = append(entries, r.GetStatement())
-		next++
-	}
+// absorb stores entries, then puts them in force, then notes the contact. Of entries that may not be stored nothing is
+// left but doubt.
+func (f *Follower) absorb(come []arrival) error {
+	entries, refused := f.acceptable(come)
 	if err := f.log.Append(entries...); err != nil { // commit
 		return err
 	}
@@ -367,6 +373,13 @@ func (f *Follower) absorb(responses []*directoryv1.FollowResponse) error {
 		if err := f.apply(entry); err != nil {
 			return err
 		}
+	}
+	f.tell()
+	if refused != nil {
+		return f.doubt(refused)
+	}
+	if f.doubted[f.hub] {
+		return nil
 	}
 	if err := f.contact.heard(f.o.Now()); err != nil {
 		f.o.Log.Warn("the time of the last contact was not kept", zap.Error(err))
@@ -392,17 +405,13 @@ func (f *Follower) apply(entry []byte) error {
 	if err != nil {
 		return err
 	}
-	if refused == nil {
-		f.invalid = 0
-		if err := f.cards.replace(before.At(f.o.Now()), st); err != nil {
-			f.o.Log.Error("a replaced contact card was not deleted", zap.Error(err))
-		}
+	if refused != nil {
+		f.skipped(f.current.Load().Position(), refused)
 		return nil
 	}
-	f.skipped(f.current.Load().Position(), refused)
-	if f.invalid++; f.invalid >= maxInvalid {
-		f.invalid = 0
-		return fault.New(fault.Denied, "invalid-entries", opFollow, "the hub sends entries that nobody accepts")
+	delete(f.doubted, f.hub)
+	if err := f.cards.replace(before.At(f.o.Now()), st); err != nil {
+		f.o.Log.Error("a replaced contact card was not deleted", zap.Error(err))
 	}
 	return nil
 }

@@ -71,6 +71,7 @@ type Service struct {
 	proposing sync.Mutex // held from look to tell: one statement at a time
 	// positions tells a statement handed in again from a new one; guarded by proposing.
 	positions map[directory.Hash]uint64
+	budgets   budgets // guarded by proposing
 
 	stop context.CancelFunc
 	done <-chan struct{}
@@ -90,7 +91,7 @@ func OpenService(o ServiceOptions) (*Service, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Service{log: log, cards: cards, current: &directory.Current{}, now: o.Now, notes: o.Log,
-		positions: map[directory.Hash]uint64{}, stop: stop, done: ctx.Done()}
+		positions: map[directory.Hash]uint64{}, budgets: budgets{}, stop: stop, done: ctx.Done()}
 	if err := s.load(o.Genesis); err != nil {
 		return nil, s.abandon(err)
 	}
@@ -180,7 +181,7 @@ func (s *Service) GetCard(_ context.Context, r *directoryv1.GetCardRequest) (*di
 }
 
 // Propose implements enlace.directory.v1: when it answers, the statement is on stable storage and in force here.
-// PROTOCOL 11.3.
+// Retry "too-many" where a state's budget of what it can sign alone is used up. PROTOCOL 11.3.
 func (s *Service) Propose(ctx context.Context, r *directoryv1.ProposeRequest) (*directoryv1.ProposeResponse, error) {
 	st, err := directory.ParseStatement(r.GetStatement())
 	if err != nil {
@@ -231,6 +232,9 @@ func (s *Service) take(st directory.Statement, cards [][]byte) (uint64, error) {
 		if position, ok := s.positions[st.Hash()]; ok {
 			return position, nil
 		}
+		return 0, err
+	}
+	if err := s.budgets.spend(st, s.now()); err != nil {
 		return 0, err
 	}
 	for _, card := range cards {

@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
+)
+
+const (
+	// maxDebt is how many invalid entries a follower stores beyond the valid ones that came after them: 4 MiB at
+	// [directory.MaxStatement] each.
+	maxDebt = 64
+	// tellEvery is how often at most a person hears of entries that were skipped.
+	tellEvery = time.Minute
+)
+
+// debt is what the hub's log owes: invalid entries, less one for each valid entry since, never below none. It follows
+// from the log alone, so that neither a new session nor a restart forgives any of it.
+//
+// An invalid entry has to be stored, because every reader must count the same positions (PROTOCOL 4.15), and anybody
+// can make one; so without a limit a hostile hub fills the disk. A valid entry takes the keys of members, and each
+// holds once.
+type debt struct {
+	owed uint64 // after the entry at last
+	last uint64 // position of the last invalid entry
+}
+
+// at is the debt at a position, all entries after the last invalid one being valid.
+func (d debt) at(position uint64) uint64 { return d.owed - min(d.owed, position-d.last) }
+
+// with is the debt after an invalid entry at a position.
+func (d debt) with(position uint64) debt { return debt{d.at(position-1) + 1, position} }
+
+// skips are the entries skipped since a person was last told.
+type skips struct {
+	count, first uint64
+	reason       error // of the first
+	told         time.Time
+}
+
+// skipped counts an entry that everyone skips. PROTOCOL 4.15.
+func (f *Follower) skipped(position uint64, err error) {
+	f.debt = f.debt.with(position)
+	if f.skips.count == 0 {
+		f.skips.first, f.skips.reason = position, err
+	}
+	f.skips.count++
+}
+
+// tell says how many entries were skipped, once in a while: the hub decides how often that happens. It is called for
+// heartbeats too, so what was held back is told then.
+func (f *Follower) tell() {
+	s, now := f.skips, f.o.Now()
+	if s.count == 0 || (now.Sub(s.told) < tellEvery && !now.Before(s.told)) {
+		return
+	}
+	f.o.Log.Error("entries of the directory are not valid and are skipped", zap.Uint64("first", s.first),
+		zap.Uint64("entries", s.count), zap.Error(s.reason))
+	f.alarm(fault.Wrap(s.reason, fault.Invalid, "invalid-entry", opFollow, "the hub's log has entries that are not valid"))
+	f.skips = skips{told: now}
+}
+
+// acceptable are the entries that may be stored, in order, and why no more of them may be. It changes nothing.
+func (f *Follower) acceptable(come []arrival) ([][]byte, error) {
+	s, owed, size := f.current.Load(), f.debt, f.log.Size()
+	var take [][]byte
+	for _, a := range come {
+		if a.position == 0 {
+			continue // a heartbeat
+		}
+		if a.position != size+1 {
+			return take, outOfOrder()
+		}
+		next, err := judge(s, a.statement)
+		if fault.CodeOf(err) == codeJunk {
+			return take, err
+		}
+		if err != nil && owed.at(size) >= maxDebt {
+			return take, invalidEntries()
+		}
+		size++
+		if err != nil {
+			owed, next = owed.with(size), s.Skip()
+		}
+		take, s = append(take, a.statement), next
+	}
+	return take, nil
+}
+
+// codeJunk is of bytes that no hub may have in its log: it refuses what it cannot read (PROTOCOL 11.3).
+const codeJunk = "not-a-statement"
+
+// judge is the snapshot after an entry, or why there is none: codeJunk for what must not even be stored. What was only
+// seen does not count here (PROTOCOL 4.6), so the verdict holds whatever comes in force on sight meanwhile.
+func judge(s *directory.Snapshot, entry []byte) (*directory.Snapshot, error) {
+	st, err := directory.ParseStatement(entry)
+	switch code := fault.CodeOf(err); {
+	case len(entry) == 0:
+		return nil, junk(nil)
+	case code == "unknown-kind" || code == "unknown-rules":
+		return nil, err // of a later version, as far as we can tell: it counts a position, and against the debt
+	case err != nil:
+		return nil, junk(err)
+	case st.Network() != s.NetworkID():
+		return nil, junk(nil)
+	}
+	return directory.Apply(s, st)
+}
+
+func junk(cause error) error {
+	return fault.Wrap(cause, fault.Denied, codeJunk, opFollow, "the hub sends entries that are no statements of this network").
+		WithHint(hintHub)
+}
+
+func invalidEntries() error {
+	return fault.New(fault.Denied, "invalid-entries", opFollow, "the hub's log has too many entries that nobody accepts").
+		WithHint(hintHub)
+}
+
+const hintHub = "call the General Secretariat: the hub is broken or in wrong hands"
+
+// doubt marks the hub of this session as one that does what no hub may do: it is asked again at the longest pause only,
+// and does not count as heard, until it sends a valid entry or this program starts anew. A person is told once.
+//
+// Meanwhile the directory at hand stays in force, restrictions still come from peers, and only freshness runs out.
+// Nothing here can wedge the node for good: once an honest hub is back whose log is not the one stored here
+// ("beyond-log", "invalid-entries"), the operator stops the node, deletes directory.log, and starts it. The genesis is
+// kept elsewhere in the node's data, and on-sight.log, with the restrictions not logged yet, must stay; the log is
+// fetched and verified anew. Where all nodes store the same invalid entries, the hub is better rebuilt from any
+// node's log, invalid entries included, and nobody has to delete anything.
+func (f *Follower) doubt(why error) error {
+	if f.doubted[f.hub] {
+		return why
+	}
+	f.doubted[f.hub] = true
+	f.o.Log.Error("the hub does what no hub may do and is hardly followed any more", zap.String("hub", f.hub), zap.Error(why))
+	f.alarm(why)
+	return why
+}
