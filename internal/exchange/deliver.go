@@ -292,6 +292,9 @@ func (d *deliveries) load(ctx context.Context, j job) (ledger.Delivery, seal.Env
 // attempt asks the directory of now, not of then, where the node is and whether it may still receive (P7).
 func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.Envelope) error {
 	view := d.e.Directory.Load().At(d.e.Clock())
+	if to, moved := d.e.moved(view, row, env.Header); moved {
+		return d.reroute(ctx, row, to)
+	}
 	if err := d.e.mayGet(view, row.Node, env.Header); err != nil {
 		return err
 	}
@@ -315,6 +318,37 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 		return err
 	}
 	_, err = d.receipted(ctx, row, env, signed)
+	return err
+}
+
+// moved reports whether another node than the message was queued for serves its addressee now. What has been receipted
+// stays where it is.
+func (e *Exchange) moved(view directory.View, row ledger.Delivery, h message.Header) (authority.Node, bool) {
+	to := h.RecipientsBut(h.Sender)
+	if row.State != ledger.Queued || len(to) != 1 {
+		return authority.Node{}, false
+	}
+	serving, ok := view.NodeOf(to[0])
+	return serving.Node, ok && serving.Node != row.Node
+}
+
+// reroute queues a message for the node that serves its addressee now. The old row stays, so that its history shows.
+func (d *deliveries) reroute(ctx context.Context, row ledger.Delivery, to authority.Node) error {
+	err := d.e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		old := row
+		old.State, old.Next, old.LastError = ledger.Undeliverable, time.Time{}, "the authority moved to "+to.String()
+		if err := tx.PutDelivery(old); err != nil {
+			return err
+		}
+		row.Node, row.Attempts, row.LastError, row.Next = to, 0, "", d.e.Clock()
+		if err := tx.PutDelivery(row); err != nil {
+			return err
+		}
+		return second(tx.Append(d.e.event("rerouted", nodeActor, row.Key, message.Digest{}, to.String())))
+	})
+	if err == nil {
+		d.poke()
+	}
 	return err
 }
 

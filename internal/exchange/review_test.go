@@ -473,3 +473,44 @@ func TestCompleteAttachmentIsNeverWritten(t *testing.T) {
 		t.Errorf("a complete attachment cannot be read: %v", err)
 	}
 }
+
+// TestMovedAuthorityIsFollowed: a message queued for one node goes to the node that serves the authority now.
+func TestMovedAuthorityIsFollowed(t *testing.T) {
+	w := newWorld(t)
+	w.jm.stop()
+	w.mx.stopLoop()
+	id := w.sent()
+	env := w.outgoingOf(id)
+	other, err := authority.ParseNode("jm/node/second")
+	w.must(err)
+	fresh := w.ring("jm2", func(r *keyring.Ring) error { return r.GenerateNode(time.Now()) }, "jm")
+	keys := []*formatv1.Key{}
+	for purpose, slot := range map[directory.KeyPurpose]keyring.Slot{directory.PurposeSign: keyring.NodeSign, directory.PurposeSeal: keyring.NodeSeal} {
+		k, err := fresh.Public(slot)
+		w.must(err)
+		keys = append(keys, directory.DeclareKey(purpose, k, time.Time{}))
+	}
+	payload, err := w.draft().DeclareNode(other, &formatv1.DeclareNode{Endpoints: []string{"127.0.0.1:1"}, Versions: []uint32{1}, NoteVerbale: "test", Keys: keys})
+	w.must(err)
+	w.declare(payload, w.jm)
+	entry, _ := w.current.Load().At(w.now()).Authority(w.jm.name)
+	amended := entry.Restate()
+	amended.Node = other.String()
+	payload, err = w.draft().DeclareAuthority(w.jm.name, amended)
+	w.must(err)
+	w.declare(payload, w.jm)
+	c := &scripted{handed: make(chan struct{}, 8)}
+	w.running(w.mx.build(func(o *exchange.Options) { o.Courier = c }))
+	select {
+	case <-c.handed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("nothing was handed over")
+	}
+	w.must(w.mx.ledger.View(context.Background(), func(r ledger.Reader) error {
+		rows, err := r.DeliveriesOf(env.Header.Key())
+		if len(rows) != 2 || rows[0].Node != w.jm.node || rows[0].State != ledger.Undeliverable || rows[1].Node != other || rows[1].State != ledger.Queued {
+			t.Errorf("deliveries: %+v", rows)
+		}
+		return err
+	}))
+}

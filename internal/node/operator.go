@@ -166,8 +166,11 @@ func stepOf(s exchange.Step) *operatorv1.Step {
 		Acknowledgement: s.Acknowledgement, Answers: s.Answers, Subjects: s.Subjects, Refusal: s.Refusal, Closing: s.Closing,
 		Approval: string(s.Approval), Digest: digestText(s.Digest),
 	}
-	// A request goes to one authority, so to one node: there is one delivery at most.
+	// A request goes to one authority. Where that moved to another node there is a row for each, the old one ended.
 	for _, d := range s.Deliveries {
+		if out.Delivery != "" && d.State == "UNDELIVERABLE" {
+			continue
+		}
 		out.Delivery, out.Attempts, out.NextAttempt, out.LastError = d.State, uint32(d.Attempts), milli(d.Next), d.LastError
 	}
 	for _, r := range s.Receipts {
