@@ -34,8 +34,10 @@ type ClientOptions struct {
 	Timeout time.Duration
 	// Keepalive is how often a silent connection is tried; a minute if zero, never under 15 s.
 	Keepalive time.Duration
-	// MaxMessage is the most bytes of one message, either way; 2 MiB if zero.
+	// MaxMessage is the most bytes of one message that goes out; 2 MiB if zero.
 	MaxMessage int
+	// MaxReceive is the most bytes of one message that comes in; as MaxMessage if zero.
+	MaxReceive int
 	// Changed lets open streams be cut when the directory turns against the other side; may be nil.
 	Changed Changed
 	// Token, if any, goes with every call.
@@ -63,7 +65,7 @@ func Dial(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(defaultHeader),
 		grpc.WithIdleTimeout(0),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(o.MaxMessage), grpc.MaxCallSendMsgSize(o.MaxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(o.MaxReceive), grpc.MaxCallSendMsgSize(o.MaxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: o.Keepalive, Timeout: keepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
@@ -90,6 +92,9 @@ func (o ClientOptions) filled() ClientOptions {
 	o.Keepalive = max(o.Keepalive, minKeepalive)
 	if o.MaxMessage == 0 {
 		o.MaxMessage = defaultMessage
+	}
+	if o.MaxReceive == 0 {
+		o.MaxReceive = o.MaxMessage
 	}
 	return o
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -26,13 +27,15 @@ type greeter struct {
 	log    *zap.Logger
 	mutual bool
 	calm   *rate.Limiter // of log lines
+	// silence is how long a connection may show nothing.
+	silence time.Duration
 }
 
-func newGreeter(c *tls.Config, log *zap.Logger) *greeter {
+func newGreeter(c *tls.Config, log *zap.Logger, silence time.Duration) *greeter {
 	return &greeter{
 		TransportCredentials: credentials.NewTLS(c), log: log,
 		mutual: c.ClientAuth != tls.NoClientCert,
-		calm:   rate.NewLimiter(rate.Every(time.Second), 20),
+		calm:   rate.NewLimiter(rate.Every(time.Second), 20), silence: silence,
 	}
 }
 
@@ -42,17 +45,43 @@ func (g *greeter) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 		g.refused(raw, err)
 		return nil, nil, err
 	}
-	return conn, &connection{TLSInfo: info.(credentials.TLSInfo), conn: conn}, nil
+	entered, ok := raw.(*guest)
+	if !ok {
+		return nil, nil, fault.New(fault.Internal, "", opGreet, "the connection came past the gate")
+	}
+	m := newMeter(conn)
+	g.expect(entered)
+	return m, &connection{TLSInfo: info.(credentials.TLSInfo), conn: m, meter: m, guest: entered}, nil
 }
 
-// refused logs an address only where machines call; on a door for people it would be personal data.
+// expect closes a connection that shows nothing for too long. A stranger's call that runs is let end.
+func (g *greeter) expect(c *guest) {
+	var look func()
+	look = func() {
+		if c.idle() {
+			_ = c.Close()
+		} else if !c.shown() {
+			time.AfterFunc(g.silence, look)
+		}
+	}
+	time.AfterFunc(g.silence, look)
+}
+
+// refused logs an address only where machines call; on a door for people it would be personal data, and Go writes it
+// into errors of the network.
 func (g *greeter) refused(raw net.Conn, err error) {
 	if !g.calm.Allow() {
 		return
 	}
-	fields := []zap.Field{zap.String("code", fault.CodeOf(err)), zap.Error(err)}
-	if g.mutual {
-		fields = append(fields, zap.String("remote", raw.RemoteAddr().String()))
+	fields := []zap.Field{zap.String("code", fault.CodeOf(err))}
+	var network *net.OpError
+	switch {
+	case g.mutual:
+		fields = append(fields, zap.Error(err), zap.String("remote", raw.RemoteAddr().String()))
+	case errors.As(err, &network):
+		fields = append(fields, zap.NamedError("error", network.Err))
+	default:
+		fields = append(fields, zap.Error(err))
 	}
 	g.log.Info("connection refused", fields...)
 }
@@ -67,6 +96,8 @@ func (g *greeter) Clone() credentials.TransportCredentials {
 type connection struct {
 	credentials.TLSInfo
 	conn     net.Conn
+	meter    *meter
+	guest    *guest
 	refusals atomic.Int32
 	verdict  atomic.Pointer[verdict]
 }

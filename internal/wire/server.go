@@ -10,41 +10,11 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/tap"
 
 	"github.com/enlace-network/enlace/internal/fault"
-)
-
-// Limits bound what anyone can make a server hold. A zero field takes the value named.
-type Limits struct {
-	// MaxMessage is the most bytes of one message; 2 MiB.
-	MaxMessage int
-	// Streams is how many calls may run at once on one connection; 64.
-	Streams uint32
-	// Header is the most bytes of a call's headers; 16 KiB.
-	Header uint32
-	// Connections is how many connections may be open; 512. More wait in the system's queue.
-	Connections int
-}
-
-const (
-	defaultMessage      = 2 << 20
-	defaultStreams      = 64
-	defaultHeader       = 16 << 10
-	defaultConnections  = 512
-	defaultUnaryTimeout = 30 * time.Second
-	// arrival is how many times the handling time a unary call may take from its headers on: its message may come
-	// over a thin link.
-	arrival          = 10
-	handshakeTimeout = 10 * time.Second
-	// A connection shows the certificate it was opened with. Leaves are renewed with a third of their week left, so a
-	// connection ends, after its calls, well before its certificate does. DESIGN 5.
-	connectionAge   = 24 * time.Hour
-	connectionGrace = 24 * time.Hour
-	connectionIdle  = time.Hour
 )
 
 // ServerOptions are what a server is made from. TLS, Authorise and Log are required.
@@ -55,14 +25,23 @@ type ServerOptions struct {
 	Changed Changed
 	Log     *zap.Logger
 	Limits  Limits
-	// UnaryTimeout bounds the handling of one unary call; 30 s if zero. The caller's own deadline, if earlier, holds.
+	// UnaryTimeout bounds the handling of one unary call; 30 s if zero. The caller's own deadline, if earlier, holds. A
+	// message may take ten times as long to come, but that of a stranger has no longer than the handling.
 	UnaryTimeout time.Duration
+	// Idle is how long the caller's side of a stream may stand still while its handler waits for it; two minutes if
+	// zero. Then the handler's Recv fails with Retry "too-slow".
+	Idle time.Duration
+	// Strangers are the methods that Authorise leaves open to callers who need to be nobody, by full name, with the
+	// most bytes that one of their calls may send. Callers with a certificate that names nobody known are strangers
+	// in any method, with 4 KiB.
+	Strangers map[string]int
 }
 
 // Server is a gRPC server that answers nobody whom Authorise has not let in.
 type Server struct {
 	*grpc.Server
 	o       ServerOptions
+	bytes   *share
 	streams func() map[string]bool // full names of streaming methods, known once all services are registered
 }
 
@@ -75,13 +54,21 @@ func NewServer(o ServerOptions) *Server {
 	if o.UnaryTimeout == 0 {
 		o.UnaryTimeout = defaultUnaryTimeout
 	}
-	s := &Server{o: o}
+	if o.Idle == 0 {
+		o.Idle = defaultIdle
+	}
+	s := &Server{o: o, bytes: &share{limit: o.Limits.Bytes}}
 	s.streams = sync.OnceValue(s.streaming)
 	s.Server = grpc.NewServer(
-		grpc.Creds(newGreeter(o.TLS, o.Log)),
+		grpc.Creds(newGreeter(o.TLS, o.Log, o.Limits.Silence)),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxRecvMsgSize(o.Limits.MaxMessage),
-		grpc.MaxSendMsgSize(o.Limits.MaxMessage),
+		grpc.MaxSendMsgSize(o.Limits.MaxSend),
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(window),
+		grpc.ReadBufferSize(0), // see meter
+		grpc.SharedWriteBuffer(true),
+		grpc.StatsHandler(tally{}),
 		grpc.MaxConcurrentStreams(o.Limits.Streams),
 		grpc.MaxHeaderListSize(o.Limits.Header),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
@@ -96,25 +83,9 @@ func NewServer(o ServerOptions) *Server {
 	return s
 }
 
-func (l Limits) filled() Limits {
-	if l.MaxMessage == 0 {
-		l.MaxMessage = defaultMessage
-	}
-	if l.Streams == 0 {
-		l.Streams = defaultStreams
-	}
-	if l.Header == 0 {
-		l.Header = defaultHeader
-	}
-	if l.Connections == 0 {
-		l.Connections = defaultConnections
-	}
-	return l
-}
-
 // Serve accepts connections, as many at once as the limits allow, until Stop or a failure of the listener.
 func (s *Server) Serve(l net.Listener) error {
-	return s.Server.Serve(netutil.LimitListener(l, s.o.Limits.Connections))
+	return s.Server.Serve(Bounded(l, s.o.Limits))
 }
 
 // Shut refuses new calls, waits at most grace for those that run, then ends them.
@@ -146,25 +117,71 @@ func (s *Server) streaming() map[string]bool {
 
 // receive runs when a call's headers have come. What it refuses reaches no handler and makes us read no message.
 func (s *Server) receive(ctx context.Context, call *tap.Info) (context.Context, error) {
-	var admitted context.Context
 	start := time.Now()
+	c, ok := connectionFrom(ctx)
+	if !ok {
+		return ctx, s.answer(ctx, call.FullMethodName, start, fault.New(fault.Internal, "", "take call", "the connection is not ours"))
+	}
+	var admitted context.Context
 	err := s.guard(call.FullMethodName, func() error {
 		var err error
-		admitted, err = admit(ctx, call.FullMethodName, s.o.Authorise, s.o.Changed)
+		if admitted, err = admit(ctx, call.FullMethodName, s.o.Authorise, s.o.Changed); err != nil {
+			return err
+		}
+		admitted, err = s.measure(admitted, c, call.FullMethodName)
 		return err
 	})
 	if err != nil {
-		if c, ok := connectionFrom(ctx); ok {
-			c.strike()
-		}
+		c.strike()
 		return ctx, s.answer(ctx, call.FullMethodName, start, err)
 	}
-	if s.streams()[call.FullMethodName] {
-		return admitted, nil
+	return admitted, nil
+}
+
+// measure begins to count a call, and to time it where it is unary. gRPC ends ctx when the call ends.
+func (s *Server) measure(ctx context.Context, c *connection, method string) (context.Context, error) {
+	most := s.strange(ctx, method)
+	ctx, cut := context.WithCancelCause(ctx)
+	l := &load{most: most, stream: s.streams()[method], shares: []*share{s.bytes}, cut: cut}
+	if most > 0 {
+		if err := c.guest.borrow(ctx); err != nil {
+			cut(err)
+			return nil, err
+		}
+	} else {
+		l.shares = append(l.shares, &c.guest.prove(nameOf(ctx, c.guest)).bytes)
 	}
-	bounded, cancel := context.WithTimeout(admitted, arrival*s.o.UnaryTimeout)
-	context.AfterFunc(bounded, cancel) // gRPC ends the parent when the call ends
+	ctx = context.WithValue(ctx, loadKey{}, l)
+	c.meter.open(ctx, l)
+	if l.stream {
+		return ctx, nil
+	}
+	patience := arrival * s.o.UnaryTimeout
+	if most > 0 {
+		patience = s.o.UnaryTimeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	context.AfterFunc(bounded, cancel)
 	return bounded, nil
+}
+
+// strange is how many bytes a call may send because its caller may be anybody; 0 for a known caller.
+func (s *Server) strange(ctx context.Context, method string) int {
+	if most := s.o.Strangers[method]; most > 0 {
+		return most
+	}
+	if p, ok := PeerFrom(ctx); ok && p.Barred != nil && !p.IsNode() && !p.IsHolder() {
+		return strangerMessage
+	}
+	return 0
+}
+
+// nameOf is for whom a connection counts.
+func nameOf(ctx context.Context, g *guest) string {
+	if p, ok := PeerFrom(ctx); ok {
+		return p.String()
+	}
+	return "address " + g.addr
 }
 
 func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -173,6 +190,10 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 	defer cancel()
 	var response any
 	err := s.guard(info.FullMethod, func() error {
+		// A message of one frame may be whole although its call was cut for it.
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		// The message may have taken long to come.
 		if err := admissionFrom(ctx).check(); err != nil {
 			return err
@@ -194,7 +215,7 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	a := admissionFrom(ctx)
 	go watch(ctx, a, cut)
 	err := s.guard(info.FullMethod, func() error {
-		return handle(srv, &watched{ServerStream: ss, ctx: ctx, admission: a})
+		return handle(srv, &watched{ServerStream: ss, ctx: ctx, admission: a, idle: s.o.Idle, longest: arrival * s.o.UnaryTimeout})
 	})
 	// Whatever the handler made of being cut, the caller is told the reason.
 	if refused := a.check(); refused != nil {
