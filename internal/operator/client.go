@@ -55,7 +55,7 @@ func Dial(addr string, trust Trust, token string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := wire.ClientOptions{TLS: config}
+	o := wire.ClientOptions{TLS: config, MaxReceive: maxAnswer}
 	if token != "" {
 		o.Token = secret(token)
 	}

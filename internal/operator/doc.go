@@ -27,5 +27,9 @@
 //
 // Every error there is {"kind", "code", "message", "hint"}: kinds of room fault, codes of PROTOCOL 8.4 where one fits.
 //
+// Who may call is decided before a body is read, on both faces; a path that leads nowhere reads none. Login, the one method
+// for anybody, takes 8 KiB. The bodies that REST holds at once have a limit together, 32 MiB, beyond which the answer is 503.
+// An answer has at most 16 MiB: a case shows all its messages.
+//
 // The room stores nothing and logs no names, addresses or content.
 package operator

@@ -5,13 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -23,14 +23,23 @@ import (
 )
 
 const (
-	defaultIdle  = 2 * time.Minute
-	defaultBeat  = 15 * time.Second
-	grace        = 5 * time.Second
-	headerTime   = 10 * time.Second
-	keepOpen     = 2 * time.Minute
-	maxHTTPConns = 512
-	// Every REST call goes over one connection inside the process; its streams are those of all HTTP callers.
+	defaultIdle = 2 * time.Minute
+	defaultBeat = 15 * time.Second
+	grace       = 5 * time.Second
+	headerTime  = 10 * time.Second
+	keepOpen    = 2 * time.Minute
+	// Every REST call goes over one connection inside the process; its streams are those of all HTTP callers, and so
+	// are its bytes.
 	maxInner = 4096
+	// perOffice is how many connections that are logged in one address may have on each face: a whole ministry may
+	// stand behind one.
+	perOffice = 128
+	// maxLogin is the most bytes of a call to Login.
+	maxLogin = 8 << 10
+	// maxAnswer is the most bytes of an answer: a case shows all its messages, each of up to 1 MiB.
+	maxAnswer = 16 << 20
+	// Of HTTP/2, per connection. What has come and is not read yet lies in memory.
+	webStreams, webStreamBytes, webBytes = 16, 256 << 10, 512 << 10
 )
 
 // Config is what a door is made from. All fields without "may be" are required.
@@ -121,7 +130,16 @@ func (d *Door) Run(ctx context.Context, rpc, web net.Listener) error {
 
 // server makes a gRPC server with all services.
 func (d *Door) server(limits wire.Limits) *wire.Server {
-	s := wire.NewServer(wire.ServerOptions{TLS: d.tls, Authorise: d.authorise, Changed: d.ends.next, Log: d.c.Log, Limits: limits})
+	if limits.MaxSend == 0 {
+		limits.MaxSend = maxAnswer
+	}
+	if limits.PerCaller == 0 {
+		limits.PerCaller = perOffice
+	}
+	s := wire.NewServer(wire.ServerOptions{
+		TLS: d.tls, Authorise: d.authorise, Changed: d.ends.next, Log: d.c.Log, Limits: limits,
+		Idle: d.c.Idle, Strangers: strangers(),
+	})
 	operatorv1.RegisterSessionServiceServer(s, d)
 	operatorv1.RegisterUserServiceServer(s, d)
 	operatorv1.RegisterRequestServiceServer(s, d)
@@ -152,18 +170,14 @@ func (d *Door) serveREST(ctx context.Context, g *errgroup.Group, web net.Listene
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "", "open REST door", "no loopback port could be opened")
 	}
-	d.serve(ctx, g, d.server(wire.Limits{Streams: maxInner}), inner)
+	d.serve(ctx, g, d.server(innerLimits()), inner)
 	handler, conn, err := d.handler(inner.Addr().String())
 	if err != nil {
 		return err
 	}
-	s := &http.Server{
-		Handler: handler, TLSConfig: d.tls.Clone(), ErrorLog: zap.NewStdLog(d.c.Log),
-		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: keepOpen,
-		MaxHeaderBytes: maxHeaders,
-	}
+	s := d.webServer(handler)
 	g.Go(func() error {
-		if err := s.ServeTLS(netutil.LimitListener(web, maxHTTPConns), "", ""); ctx.Err() == nil {
+		if err := s.ServeTLS(wire.Bounded(web, wire.Limits{PerCaller: perOffice}), "", ""); ctx.Err() == nil {
 			return fault.Wrap(err, fault.Internal, "", "serve operators", "the listener failed")
 		}
 		return nil
@@ -180,13 +194,46 @@ func (d *Door) serveREST(ctx context.Context, g *errgroup.Group, web net.Listene
 	return nil
 }
 
+// innerLimits are for all callers of the REST face as one.
+func innerLimits() wire.Limits {
+	var all wire.Limits
+	all.Streams, all.Strangers = maxInner, maxInner
+	all.Bytes = 2 * maxBodies
+	all.CallerBytes = all.Bytes
+	all.Silence = 24 * time.Hour // it is ours, whatever has been called on it yet
+	return all
+}
+
+// strangers are the methods that anybody may call, with the most that a call may send.
+func strangers() map[string]int {
+	open := map[string]int{}
+	for method, a := range accesses {
+		if a.stranger {
+			open[method] = maxLogin
+		}
+	}
+	return open
+}
+
+func (d *Door) webServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler: handler, TLSConfig: d.tls.Clone(), ErrorLog: log.New(newQuiet(d.c.Log), "", 0), ConnContext: withConnection,
+		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: keepOpen,
+		MaxHeaderBytes: maxHeaders,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: webStreams, MaxReceiveBufferPerStream: webStreamBytes, MaxReceiveBufferPerConnection: webBytes,
+		},
+	}
+}
+
 // handler is the HTTP face over a connection to the gRPC server at an address of this process.
 func (d *Door) handler(inner string) (http.Handler, io.Closer, error) {
-	conn, err := wire.Dial(inner, wire.ClientOptions{TLS: d.leaves.clientTLS()})
+	conn, err := wire.Dial(inner, wire.ClientOptions{TLS: d.leaves.clientTLS(), MaxReceive: maxAnswer})
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := newREST(&checked{conn, d}, d.c.Origins, patience{idle: d.c.Idle, beat: d.c.Beat})
+	asking := &checked{conn, d}
+	h, err := newREST(asking, asking.ask, d.c.Origins, patience{idle: d.c.Idle, beat: d.c.Beat})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}

@@ -1,10 +1,7 @@
 package operator
 
 import (
-	"bytes"
 	"context"
-	"io"
-	"mime"
 	"net/http"
 	"path"
 	"slices"
@@ -20,13 +17,19 @@ import (
 
 // Limits of the REST face; attachments stream and have limits of their own.
 const (
-	maxBody    = 2 << 20 // bytes of a JSON body: a request's body limit of 1 MiB, and room for its spelling in JSON
-	maxTarget  = 4 << 10 // bytes of path and query
-	maxHeaders = 16 << 10
+	maxBody = 2 << 20 // bytes of a JSON body: a request's body limit of 1 MiB, and room for its spelling in JSON
+	// maxOpenBody is for methods that anybody may call, and holds a name and a password of maxPassword twice over.
+	maxOpenBody = 8 << 10
+	// maxBodies and maxOpenBodies are bytes of all bodies together, of known callers and of others.
+	maxBodies, maxOpenBodies = 32 << 20, 8 << 20
+	maxTarget                = 4 << 10 // bytes of path and query
+	maxHeaders               = 16 << 10
 	// readTime is for a whole request but an upload, writeTime for the handling and the answer of one that does not
 	// stream. The streams set deadlines of their own.
 	readTime, writeTime = 2 * time.Minute, 3 * time.Minute
 	answerTime          = 30 * time.Second
+	// openReadTime is for the body of a method that anybody may call.
+	openReadTime = 30 * time.Second
 )
 
 // rest answers HTTP by calling the gRPC server through conn, so that both faces have one authentication, one table of
@@ -49,8 +52,10 @@ type patience struct {
 
 // newREST builds the HTTP face. Origins are those that browsers may call from, such as https://desk.example; none by
 // default.
-func newREST(conn grpc.ClientConnInterface, origins []string, p patience) (http.Handler, error) {
-	gateway, err := newGateway(conn)
+//
+// Ask decides whether the caller in the outgoing context may call a method; it is asked before a body is read.
+func newREST(conn grpc.ClientConnInterface, ask func(context.Context, string) error, origins []string, p patience) (http.Handler, error) {
+	gateway, err := newGateway(conn, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // newGateway is the generated part: unary methods only, JSON only. Headers of a caller never become gRPC metadata,
 // but for its token; a method is what the request line says, whatever a header or form claims.
-func newGateway(conn grpc.ClientConnInterface) (http.Handler, error) {
+func newGateway(conn grpc.ClientConnInterface, ask func(context.Context, string) error) (http.Handler, error) {
 	nothing := func(string) (string, bool) { return "", false }
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
@@ -95,7 +100,7 @@ func newGateway(conn grpc.ClientConnInterface) (http.Handler, error) {
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithStrictDeepWildcardMatching(), // or /v1/directory would be an entry without a name
-		runtime.WithMiddlewares(knownQueries().check),
+		runtime.WithMiddlewares(newEntrance(ask).check, knownQueries().check),
 	)
 	ctx := context.Background() // the registrations keep it for nothing but logging
 	for _, err := range []error{
@@ -179,18 +184,10 @@ func (r *rest) crossOrigin(w http.ResponseWriter, req *http.Request) bool {
 	return preflight
 }
 
-// unary reads the whole body, within its limit, and hands the request to the generated gateway.
+// unary hands the request to the generated gateway, which reads no body before the entrance has.
 func (r *rest) unary(w http.ResponseWriter, req *http.Request) {
-	body, err := readBody(w, req)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	hold(w)
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	req.ContentLength = int64(len(body))
 	req.Header.Del("Grpc-Timeout")
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", jsonType)
 	r.gateway.ServeHTTP(w, req)
 }
 
@@ -199,25 +196,4 @@ func (r *rest) unary(w http.ResponseWriter, req *http.Request) {
 func hold(w http.ResponseWriter) {
 	// Where a connection has no deadlines there is none to take away.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-}
-
-func readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
-	if err != nil {
-		return nil, bodyFault(err, "the body is larger than this method takes")
-	}
-	if len(body) == 0 {
-		return nil, nil
-	}
-	if req.Method != http.MethodPost {
-		return nil, fault.New(fault.Invalid, "unexpected-body", "read request", "this method takes no body")
-	}
-	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, fault.New(fault.Invalid, "media-type", "read request", "the body must be JSON").
-			WithHint("send the header Content-Type: application/json")
-	}
-	if req.URL.RawQuery != "" {
-		return nil, fault.New(fault.Invalid, "unexpected-query", "read request", "this method takes its fields in the body alone")
-	}
-	return body, nil
 }

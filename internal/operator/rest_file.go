@@ -52,6 +52,7 @@ func (r *rest) upload(w http.ResponseWriter, req *http.Request) {
 		refuse(w, wire.FromStatus(err))
 		return
 	}
+	prove(req)
 	first := &operatorv1.AddAttachmentRequest{RequestId: req.PathValue("id"), Note: note}
 	src := &patient{body: http.MaxBytesReader(w, req.Body, message.MaxAttachment), control: http.NewResponseController(w), idle: r.patience.idle}
 	if err := sendFile(stream, first, src); err != nil {

@@ -35,6 +35,7 @@ func (r *rest) watch(w http.ResponseWriter, req *http.Request) {
 		refuse(w, err)
 		return
 	}
+	prove(req)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // or a proxy keeps the events to itself
 	w.WriteHeader(http.StatusOK)
