@@ -67,7 +67,6 @@ func NewServer(o ServerOptions) *Server {
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.ReadBufferSize(0), // see meter
-		grpc.SharedWriteBuffer(true),
 		grpc.StatsHandler(tally{}),
 		grpc.MaxConcurrentStreams(o.Limits.Streams),
 		grpc.MaxHeaderListSize(o.Limits.Header),
