@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,13 +14,14 @@ import (
 )
 
 const (
-	inFlight       = 64
-	directedCount  = 3000
-	latencyCount   = 500
-	warmUp         = 200
-	rounds         = 3
-	msPerSecond    = 1e3
-	directedPrefix = "directed"
+	inFlight      = 64
+	directedCount = 3000
+	latencyCount  = 500
+	warmUp        = 200
+	rounds        = 3
+	msPerSecond   = 1e3
+	directedRow   = "directed"
+	latencyRow    = "latency"
 )
 
 // Figure is one measured number beside its floor, or beside a goal where there is no floor.
@@ -32,7 +36,7 @@ type Figure struct {
 type Report map[string]map[string]Figure
 
 // Rows are the rows this version measures.
-func Rows() []string { return []string{directedPrefix, "latency"} }
+func Rows() []string { return []string{directedRow, latencyRow} }
 
 // Options of a run.
 type Options struct {
@@ -44,7 +48,8 @@ type Options struct {
 	Tell func(string)
 }
 
-// Run measures floor and ours in turns, so that a busy neighbour hurts both alike.
+// Run measures the floor before and after ours, in a process that holds nothing else then: a large heap spares a floor
+// the garbage collector's work, and would flatter nobody but it.
 func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
@@ -60,18 +65,95 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
-	f, err := newFloor(o.Dir)
+	floors, ours := taken{}, taken{}
+	for _, part := range []func() error{
+		func() error { return o.floor(ctx, "before", floors) },
+		func() error { return o.network(ctx, ours) },
+		func() error { return o.floor(ctx, "after", floors) },
+	} {
+		if err := part(); err != nil {
+			return nil, err
+		}
+		debug.FreeOSMemory()
+	}
+	return report(floors, ours), nil
+}
+
+// taken are the samples of each row.
+type taken map[string][]sample
+
+// rowSize says how a row is measured.
+type rowSize struct{ count, inFlight int }
+
+func sizes() map[string]rowSize {
+	return map[string]rowSize{directedRow: {directedCount, inFlight}, latencyRow: {latencyCount, 1}}
+}
+
+func (o Options) floor(ctx context.Context, when string, into taken) error {
+	dir := filepath.Join(o.Dir, "floor-"+when)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Wrap(err, fault.Internal, "", "measure", "no directory for the files")
+	}
+	f, err := newFloor(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.close()
+	if _, err := measure(ctx, warmUp, inFlight, f.one); err != nil {
+		return err
+	}
+	return o.rounds(ctx, "floor "+when, into, nil, f.one)
+}
+
+func (o Options) network(ctx context.Context, into taken) error {
 	o.Tell("starting a network of two states")
 	us, err := newPair(ctx, o.Dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer us.close()
-	return compare(ctx, o, f, us)
+	return o.rounds(ctx, "ours", into, us.prepare, us.one)
+}
+
+// rounds measures every row that is wanted, several times.
+func (o Options) rounds(ctx context.Context, who string, into taken, prepare func(context.Context, int) error, one func(context.Context) error) error {
+	for _, row := range Rows() {
+		size := sizes()[row]
+		for i := range rounds {
+			if !o.wants(row) {
+				continue
+			}
+			o.Tell(fmt.Sprintf("%s, %s: round %d of %d", row, who, i+1, rounds))
+			if prepare != nil {
+				if err := prepare(ctx, size.count); err != nil {
+					return err
+				}
+			}
+			s, err := measure(ctx, size.count, size.inFlight, one)
+			if err != nil {
+				return err
+			}
+			into[row] = append(into[row], s)
+		}
+	}
+	return nil
+}
+
+func report(floors, ours taken) Report {
+	r := Report{}
+	for row := range ours {
+		floor, us := middle(floors[row]), middle(ours[row])
+		switch row {
+		case directedRow:
+			r[row] = map[string]Figure{"msg_per_s": ratio(floor.perSecond, us.perSecond)}
+		case latencyRow:
+			r[row] = map[string]Figure{
+				"p50_ms": ratio(milliseconds(floor.p50), milliseconds(us.p50)),
+				"p99_ms": ratio(milliseconds(floor.p99), milliseconds(us.p99)),
+			}
+		}
+	}
+	return r
 }
 
 func known(what []string) error {
@@ -100,63 +182,22 @@ func (o Options) wants(row string) bool {
 	return false
 }
 
-func compare(ctx context.Context, o Options, f *floor, us *pair) (Report, error) {
-	r := Report{}
-	if o.wants(directedPrefix) {
-		floor, ours, err := turns(ctx, o, "directed", directedCount, inFlight, f, us)
-		if err != nil {
-			return nil, err
+// middle is the median of each figure over the rounds.
+func middle(rounds []sample) sample {
+	pick := func(of func(sample) float64) float64 {
+		var all []float64
+		for _, s := range rounds {
+			all = append(all, of(s))
 		}
-		r[directedPrefix] = map[string]Figure{"msg_per_s": ratio(floor.perSecond, ours.perSecond)}
+		slices.Sort(all)
+		n := len(all)
+		return (all[(n-1)/2] + all[n/2]) / 2
 	}
-	if o.wants("latency") {
-		floor, ours, err := turns(ctx, o, "latency", latencyCount, 1, f, us)
-		if err != nil {
-			return nil, err
-		}
-		r["latency"] = map[string]Figure{
-			"p50_ms": ratio(milliseconds(floor.p50), milliseconds(ours.p50)),
-			"p99_ms": ratio(milliseconds(floor.p99), milliseconds(ours.p99)),
-		}
+	return sample{
+		perSecond: pick(func(s sample) float64 { return s.perSecond }),
+		p50:       time.Duration(pick(func(s sample) float64 { return float64(s.p50) })),
+		p99:       time.Duration(pick(func(s sample) float64 { return float64(s.p99) })),
 	}
-	return r, nil
-}
-
-// turns measures floor, ours, floor, ours, ... and takes the median round of each by throughput.
-func turns(ctx context.Context, o Options, name string, n, flight int, f *floor, us *pair) (sample, sample, error) {
-	var floors, ours []sample
-	for i := range rounds {
-		o.Tell(fmt.Sprintf("%s: round %d of %d", name, i+1, rounds))
-		s, err := measure(ctx, n, flight, f.one)
-		if err != nil {
-			return sample{}, sample{}, err
-		}
-		floors = append(floors, s)
-		if err := us.prepare(ctx, n); err != nil {
-			return sample{}, sample{}, err
-		}
-		if s, err = measure(ctx, n, flight, us.one); err != nil {
-			return sample{}, sample{}, err
-		}
-		ours = append(ours, s)
-	}
-	return middle(floors), middle(ours), nil
-}
-
-func middle(s []sample) sample {
-	best := s[0]
-	for _, x := range s {
-		below := 0
-		for _, y := range s {
-			if y.perSecond < x.perSecond {
-				below++
-			}
-		}
-		if below == len(s)/2 {
-			best = x
-		}
-	}
-	return best
 }
 
 func ratio(floor, ours float64) Figure {

@@ -18,7 +18,7 @@ func (a *app) benchCommand() *cobra.Command {
 	var what []string
 	c := &cobra.Command{
 		Use: "bench", Short: "Measure this machine against the floor of unavoidable work", Args: cobra.NoArgs,
-		Long: "Measures, in turns, the floor (the same machine doing only what a message cannot avoid) and Enlace (two nodes in this process, " +
+		Long: "Measures the floor (the same machine doing only what a message cannot avoid) before and after Enlace (two nodes in this process, " +
 			"from the submission of a prepared draft to the signed receipt, durable at the sender). Ratios count; absolute numbers are this machine's.",
 		Example: "  enlace bench\n  enlace bench --json --what directed",
 		RunE: func(c *cobra.Command, _ []string) error {
