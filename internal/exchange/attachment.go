@@ -30,6 +30,9 @@ func (e *Exchange) attachmentsOf(ctx context.Context, owner ledger.Owner) ([]led
 
 // expectAttachments makes a row for every attachment of an accepted message, each with the name of its file to come.
 func (e *Exchange) expectAttachments(tx ledger.Tx, h message.Header) error {
+	if err := e.withinQuota(tx, h); err != nil {
+		return err
+	}
 	for i, a := range h.Attachments {
 		name, err := e.spoolName()
 		if err != nil {
@@ -42,6 +45,24 @@ func (e *Exchange) expectAttachments(tx ledger.Tx, h message.Header) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// withinQuota holds what one state has announced to its quota. Retry: when some of it has come, there is room again. P12.
+func (e *Exchange) withinQuota(tx ledger.Tx, h message.Header) error {
+	if len(h.Attachments) == 0 {
+		return nil
+	}
+	sum, err := tx.ExpectedFrom(h.Sender.State())
+	if err != nil {
+		return err
+	}
+	for _, a := range h.Attachments {
+		sum += a.SealedSize
+	}
+	if sum > e.PeerQuota {
+		return fault.New(fault.Retry, "quota", opReceive, "the sender's state has announced more attachments than may be under way at once")
 	}
 	return nil
 }

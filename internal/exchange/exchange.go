@@ -28,12 +28,16 @@ type Options struct {
 	Lists       message.Lists
 	// Spool is the directory of sealed attachments; it exists.
 	Spool string
+	// PeerQuota is how many bytes of attachments one state may have announced and not yet sent whole; 0 = 64 GiB.
+	PeerQuota uint64
 	// FourEyes: sending needs a second person (domain.md 12).
 	FourEyes bool
 	Clock    func() time.Time
 	Random   io.Reader
 	Log      *zap.Logger
 }
+
+const defaultQuota = 64 << 30
 
 // Exchange is the heart of one node. All methods may be called at once from many goroutines.
 type Exchange struct {
@@ -47,6 +51,9 @@ type Exchange struct {
 
 // New builds an exchange; Run makes it deliver.
 func New(o Options) *Exchange {
+	if o.PeerQuota == 0 {
+		o.PeerQuota = defaultQuota
+	}
 	e := &Exchange{Options: o, changed: make(chan struct{})}
 	e.deliveries = newDeliveries(e)
 	return e

@@ -514,3 +514,27 @@ func TestMovedAuthorityIsFollowed(t *testing.T) {
 		return err
 	}))
 }
+
+// TestPeerQuota: one state cannot announce more than its quota; what has come whole makes room. P12.
+func TestPeerQuota(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	var sealed bytes.Buffer
+	key, line, err := seal.SealAttachment(&sealed, strings.NewReader("file"), rand.Reader)
+	w.must(err)
+	x := w.jm.build(func(o *exchange.Options) { o.PeerQuota = line.SealedSize })
+	announce := func() seal.Envelope {
+		return w.forge(forgery{context: func(c *message.Context) { c.Attachments = []message.Attachment{line} },
+			content: func(s *seal.Content) { s.Attachments = []seal.AttachmentKey{key} }})
+	}
+	first, second := announce(), announce()
+	_, err = x.Receive(ctx, w.mx.node, first.Bytes)
+	w.must(err)
+	if _, err := x.Receive(ctx, w.mx.node, second.Bytes); !fault.Is(err, fault.Retry) || fault.CodeOf(err) != "quota" {
+		t.Fatalf("beyond the quota: %v", err)
+	}
+	_, err = x.ReceiveAttachment(ctx, w.mx.node, message.AttachmentRef{Message: first.Header.Key()}, 0, bytes.NewReader(sealed.Bytes()))
+	w.must(err)
+	_, err = x.Receive(ctx, w.mx.node, second.Bytes)
+	w.must(err)
+}

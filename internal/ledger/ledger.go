@@ -95,6 +95,8 @@ type AttachmentReader interface {
 	AttachmentsOf(owner Owner) ([]Attachment, error)
 	// AttachmentsIn lists all attachments of a conversation, drafts first, then by message ID.
 	AttachmentsIn(conversation message.ID) ([]Attachment, error)
+	// ExpectedFrom is how many sealed bytes a state's authorities have announced that are not here whole yet.
+	ExpectedFrom(state authority.State) (uint64, error)
 	// NamesFile reports whether an attachment is kept in a file of this name.
 	NamesFile(name string) (bool, error)
 }

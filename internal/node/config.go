@@ -67,6 +67,8 @@ type Config struct {
 	Attachments struct {
 		// Dir holds the sealed attachments; default DATA/attachments.
 		Dir string `yaml:"dir"`
+		// PeerQuota is how many bytes one state may have announced and not yet sent; default 64 GiB.
+		PeerQuota uint64 `yaml:"peer_quota"`
 	} `yaml:"attachments"`
 	Policy struct {
 		// Dir holds Cedar files; empty = the built-in set.

@@ -208,7 +208,7 @@ func (d *daemon) openExchange(ctx context.Context) error {
 	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
 	d.exchange = exchange.New(exchange.Options{
 		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
-		Directory: known{d.follower}, Courier: d.courier, Lists: lists, Spool: d.cfg.Attachments.Dir, FourEyes: d.parsed.fourEyes,
+		Directory: known{d.follower}, Courier: d.courier, Lists: lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
 		Gate:  gate{d.policy, d.parsed.mode, d.parsed.language, d.Clock},
 		Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})

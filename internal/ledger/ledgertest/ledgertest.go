@@ -320,6 +320,11 @@ func (s *suite) attachments() {
 		same(s, "attachments of the draft", of, err, []ledger.Attachment{draft})
 		in, err := r.AttachmentsIn(m.Conversation)
 		same(s, "attachments of the conversation", in, err, []ledger.Attachment{draft, first, second})
+		expected, err := r.ExpectedFrom(m.Key.Sender.State())
+		same(s, "expected from the sender's state", expected, err, expectedOf(first, second))
+		other, _ := authority.ParseState("zz")
+		expected, err = r.ExpectedFrom(other)
+		same(s, "expected from another state", expected, err, 0)
 		named, err := r.NamesFile(second.File)
 		same(s, "file of an attachment", named, err, true)
 		named, err = r.NamesFile("nobody's")
@@ -335,4 +340,15 @@ func (s *suite) attachments() {
 		same(s, "attachments left", in, err, []ledger.Attachment{first, second})
 		return nil
 	})
+}
+
+// expectedOf adds up what is announced and not whole.
+func expectedOf(all ...ledger.Attachment) uint64 {
+	var sum uint64
+	for _, a := range all {
+		if a.State == ledger.AttachmentReceiving {
+			sum += a.SealedSize
+		}
+	}
+	return sum
 }

@@ -250,6 +250,16 @@ func (t reader) AttachmentsIn(conversation message.ID) ([]ledger.Attachment, err
 		"SELECT "+attachmentColumns+" FROM attachment WHERE conversation = ? ORDER BY id, sender, number", conversation)
 }
 
+// ExpectedFrom implements [ledger.AttachmentReader]. An authority's name is its state, a slash and a slug, and the
+// character after the slash is the zero.
+func (t reader) ExpectedFrom(state authority.State) (uint64, error) {
+	var sum uint64
+	_, err := t.c.one(func(r *row) { sum = r.unsigned() },
+		"SELECT coalesce(sum(sealed_size), 0) FROM attachment WHERE state = 'RECEIVING' AND sender >= ? AND sender < ?",
+		state.String()+"/", state.String()+"0")
+	return sum, err
+}
+
 // NamesFile implements [ledger.AttachmentReader].
 func (t reader) NamesFile(name string) (bool, error) {
 	return t.c.one(func(*row) {}, "SELECT 1 FROM attachment WHERE file = ? LIMIT 1", name)

@@ -122,6 +122,8 @@ CREATE TABLE attachment (
 ) STRICT;
 CREATE UNIQUE INDEX attachment_message ON attachment (id, sender, number) WHERE id <> x'';
 CREATE INDEX attachment_file ON attachment (file);
+-- What is still to come, which is little: asked at every message that announces files.
+CREATE INDEX attachment_expected ON attachment (sender, sealed_size) WHERE state = 'RECEIVING';
 
 -- hashes are the tree hashes that the event completes; leaf and hashes stay when salt and detail are purged.
 CREATE TABLE event (
