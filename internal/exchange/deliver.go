@@ -24,7 +24,7 @@ const (
 	scanLimit   = 512              // due deliveries read at once
 	scanEvery   = 45 * time.Second // at the latest, whatever the ledger says is next; longer than one attempt
 	coalesce    = 50 * time.Millisecond
-	crowdedWait = 5 * time.Second
+	crowdedWait = scanEvery
 	// restartHorizon takes up everything that waits, whenever it was to be looked at.
 	restartHorizon = 24 * time.Hour
 	firstRetry     = time.Second
@@ -167,7 +167,8 @@ func (d *deliveries) scan(ctx context.Context, horizon time.Duration) time.Durat
 			crowded = append(crowded, row)
 		}
 	}
-	// What waits in memory or is under way is started from there; the ledger reminds of it only if that is lost.
+	// What is under way or lined up goes on from memory, and the ledger reminds of it only if that is lost. Left due, the
+	// backlog of one node that stands still would fill every scan and hide what is due to the others.
 	d.putOff(ctx, crowded)
 	if next.IsZero() {
 		return scanEvery
@@ -201,13 +202,14 @@ func (d *deliveries) putOff(ctx context.Context, rows []ledger.Delivery) {
 	}
 }
 
-// start carries a job out, or lines it up when the node's places are all taken; false when it could do neither.
+// start carries a job out, or lines it up when the node's places are all taken; false when it did neither, because the
+// job is under way or lined up already, or the line is full.
 func (d *deliveries) start(ctx context.Context, j job) bool {
 	name := jobName{j.key, j.node}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.under[name] {
-		return true
+		return false
 	}
 	d.under[name] = true
 	if d.count[j.node] >= perNode {
@@ -220,12 +222,12 @@ func (d *deliveries) start(ctx context.Context, j job) bool {
 		}
 		return lined
 	}
-	d.run1(ctx, j)
+	d.launch(ctx, j)
 	return true
 }
 
-// run1 must be called with mu held, and the job marked as under way.
-func (d *deliveries) run1(ctx context.Context, j job) {
+// launch must be called with mu held, and the job marked as under way.
+func (d *deliveries) launch(ctx context.Context, j job) {
 	d.count[j.node]++
 	d.wg.Go(func() {
 		defer d.done(ctx, jobName{j.key, j.node})
@@ -241,7 +243,7 @@ func (d *deliveries) done(ctx context.Context, name jobName) {
 	d.count[name.node]--
 	if waiting := d.queue[name.node]; waiting != nil && ctx.Err() == nil {
 		if j, ok := waiting.pop(); ok {
-			d.run1(ctx, j)
+			d.launch(ctx, j)
 			return
 		}
 		delete(d.queue, name.node)
@@ -569,7 +571,9 @@ func (d *deliveries) push(ctx context.Context, node directory.NodeEntry, row led
 	}
 	idle, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return d.e.Courier.PushAttachment(idle, node, ref, at, newPaced(f, cancel))
+	src := &paced{f, time.AfterFunc(standstill, cancel)}
+	defer src.timer.Stop()
+	return d.e.Courier.PushAttachment(idle, node, ref, at, src)
 }
 
 // standstill ends a transfer that does not move: a peer that takes nothing must not hold its place for ever.
@@ -579,10 +583,6 @@ const standstill = 2 * time.Minute
 type paced struct {
 	src   io.Reader
 	timer *time.Timer
-}
-
-func newPaced(src io.Reader, cancel func()) *paced {
-	return &paced{src, time.AfterFunc(standstill, cancel)}
 }
 
 func (p *paced) Read(b []byte) (int, error) {

@@ -538,3 +538,48 @@ func TestPeerQuota(t *testing.T) {
 	_, err = x.Receive(ctx, w.mx.node, second.Bytes)
 	w.must(err)
 }
+
+// standing is a courier under which one node takes calls and never answers.
+type standing struct {
+	scripted
+	stuck authority.Node
+	other chan struct{}
+}
+
+func (s *standing) Deliver(ctx context.Context, to directory.NodeEntry, _ []byte) ([]byte, error) {
+	if to.Node == s.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	select {
+	case s.other <- struct{}{}:
+	default:
+	}
+	return nil, errors.New("cut")
+}
+
+// TestStuckNodeHidesNobody: more messages wait for a node that stands still than one scan reads, and the message to
+// another node, which is the youngest, is tried all the same. DESIGN 8.
+func TestStuckNodeHidesNobody(t *testing.T) {
+	w := newWorld(t)
+	br := w.join("br", "pf")
+	w.jm.stop()
+	w.mx.stopLoop()
+	for range 520 {
+		w.sent()
+	}
+	c := w.composition()
+	c.To = br.name
+	id, err := w.mx.Create(context.Background(), w.mx.actor(), c)
+	w.must(err)
+	_, err = w.mx.Send(context.Background(), w.mx.actor(), id)
+	w.must(err)
+	s := &standing{stuck: w.jm.node, other: make(chan struct{}, 1)}
+	w.advance(time.Hour) // all of it is due
+	w.running(w.mx.build(func(o *exchange.Options) { o.Courier = s }))
+	select {
+	case <-s.other:
+	case <-time.After(20 * time.Second):
+		t.Error("the other node's message was not tried")
+	}
+}

@@ -1,6 +1,6 @@
 // Package format brings in lists that others publish, and turns what they say into the nouns of Enlace.
 //
-// It owns the readers of foreign forms: for now the list of Specially Designated Nationals of the United States
+// It owns the readers of foreign forms: that of the list of Specially Designated Nationals of the United States
 // Treasury's Office of Foreign Assets Control (OFAC), as headerless CSV. It never stores or sends anything and opens
 // no connection: bytes come from an fs.FS that the caller hands in. The demo and the import of alerts call it.
 //
