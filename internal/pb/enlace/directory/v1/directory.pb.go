@@ -395,6 +395,141 @@ func (x *GetCardResponse) GetCard() []byte {
 	return nil
 }
 
+type GetBusAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the node wants of every publisher: "<group>.<category>.<lane>", category and lane may be "*"; at most 512.
+	Filters       []string `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBusAccessRequest) Reset() {
+	*x = GetBusAccessRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBusAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBusAccessRequest) ProtoMessage() {}
+
+func (x *GetBusAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBusAccessRequest.ProtoReflect.Descriptor instead.
+func (*GetBusAccessRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetBusAccessRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+type GetBusAccessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NATS servers, "tls://host:port"; empty where the network has no bus.
+	Urls []string `protobuf:"bytes,1,rep,name=urls,proto3" json:"urls,omitempty"`
+	// PEM: whom to trust as a NATS server.
+	Ca []byte `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`
+	// For the node's own bus key, which proves itself by signing a nonce.
+	UserJwt string `protobuf:"bytes,3,opt,name=user_jwt,json=userJwt,proto3" json:"user_jwt,omitempty"`
+	// Unix milliseconds.
+	Expires int64 `protobuf:"varint,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Subject on which the alerts of one publisher come: this, ".", the publisher's state.
+	Deliver string `protobuf:"bytes,5,opt,name=deliver,proto3" json:"deliver,omitempty"`
+	// States whose alerts the hub has a consumer for.
+	Publishers    []string `protobuf:"bytes,6,rep,name=publishers,proto3" json:"publishers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBusAccessResponse) Reset() {
+	*x = GetBusAccessResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBusAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBusAccessResponse) ProtoMessage() {}
+
+func (x *GetBusAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBusAccessResponse.ProtoReflect.Descriptor instead.
+func (*GetBusAccessResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetBusAccessResponse) GetUrls() []string {
+	if x != nil {
+		return x.Urls
+	}
+	return nil
+}
+
+func (x *GetBusAccessResponse) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *GetBusAccessResponse) GetUserJwt() string {
+	if x != nil {
+		return x.UserJwt
+	}
+	return ""
+}
+
+func (x *GetBusAccessResponse) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *GetBusAccessResponse) GetDeliver() string {
+	if x != nil {
+		return x.Deliver
+	}
+	return ""
+}
+
+func (x *GetBusAccessResponse) GetPublishers() []string {
+	if x != nil {
+		return x.Publishers
+	}
+	return nil
+}
+
 var File_enlace_directory_v1_directory_proto protoreflect.FileDescriptor
 
 const file_enlace_directory_v1_directory_proto_rawDesc = "" +
@@ -417,13 +552,25 @@ const file_enlace_directory_v1_directory_proto_rawDesc = "" +
 	"\x0eGetCardRequest\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\"%\n" +
 	"\x0fGetCardResponse\x12\x12\n" +
-	"\x04card\x18\x01 \x01(\fR\x04card2\xf2\x02\n" +
+	"\x04card\x18\x01 \x01(\fR\x04card\"/\n" +
+	"\x13GetBusAccessRequest\x12\x18\n" +
+	"\afilters\x18\x01 \x03(\tR\afilters\"\xa9\x01\n" +
+	"\x14GetBusAccessResponse\x12\x12\n" +
+	"\x04urls\x18\x01 \x03(\tR\x04urls\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x19\n" +
+	"\buser_jwt\x18\x03 \x01(\tR\auserJwt\x12\x18\n" +
+	"\aexpires\x18\x04 \x01(\x03R\aexpires\x12\x18\n" +
+	"\adeliver\x18\x05 \x01(\tR\adeliver\x12\x1e\n" +
+	"\n" +
+	"publishers\x18\x06 \x03(\tR\n" +
+	"publishers2\xd7\x03\n" +
 	"\x10DirectoryService\x12]\n" +
 	"\n" +
 	"GetGenesis\x12&.enlace.directory.v1.GetGenesisRequest\x1a'.enlace.directory.v1.GetGenesisResponse\x12T\n" +
 	"\aPropose\x12#.enlace.directory.v1.ProposeRequest\x1a$.enlace.directory.v1.ProposeResponse\x12S\n" +
 	"\x06Follow\x12\".enlace.directory.v1.FollowRequest\x1a#.enlace.directory.v1.FollowResponse0\x01\x12T\n" +
-	"\aGetCard\x12#.enlace.directory.v1.GetCardRequest\x1a$.enlace.directory.v1.GetCardResponseBNZLgithub.com/enlace-network/enlace/internal/pb/enlace/directory/v1;directoryv1b\x06proto3"
+	"\aGetCard\x12#.enlace.directory.v1.GetCardRequest\x1a$.enlace.directory.v1.GetCardResponse\x12c\n" +
+	"\fGetBusAccess\x12(.enlace.directory.v1.GetBusAccessRequest\x1a).enlace.directory.v1.GetBusAccessResponseBNZLgithub.com/enlace-network/enlace/internal/pb/enlace/directory/v1;directoryv1b\x06proto3"
 
 var (
 	file_enlace_directory_v1_directory_proto_rawDescOnce sync.Once
@@ -437,28 +584,32 @@ func file_enlace_directory_v1_directory_proto_rawDescGZIP() []byte {
 	return file_enlace_directory_v1_directory_proto_rawDescData
 }
 
-var file_enlace_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_enlace_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_enlace_directory_v1_directory_proto_goTypes = []any{
-	(*GetGenesisRequest)(nil),  // 0: enlace.directory.v1.GetGenesisRequest
-	(*GetGenesisResponse)(nil), // 1: enlace.directory.v1.GetGenesisResponse
-	(*ProposeRequest)(nil),     // 2: enlace.directory.v1.ProposeRequest
-	(*ProposeResponse)(nil),    // 3: enlace.directory.v1.ProposeResponse
-	(*FollowRequest)(nil),      // 4: enlace.directory.v1.FollowRequest
-	(*FollowResponse)(nil),     // 5: enlace.directory.v1.FollowResponse
-	(*GetCardRequest)(nil),     // 6: enlace.directory.v1.GetCardRequest
-	(*GetCardResponse)(nil),    // 7: enlace.directory.v1.GetCardResponse
+	(*GetGenesisRequest)(nil),    // 0: enlace.directory.v1.GetGenesisRequest
+	(*GetGenesisResponse)(nil),   // 1: enlace.directory.v1.GetGenesisResponse
+	(*ProposeRequest)(nil),       // 2: enlace.directory.v1.ProposeRequest
+	(*ProposeResponse)(nil),      // 3: enlace.directory.v1.ProposeResponse
+	(*FollowRequest)(nil),        // 4: enlace.directory.v1.FollowRequest
+	(*FollowResponse)(nil),       // 5: enlace.directory.v1.FollowResponse
+	(*GetCardRequest)(nil),       // 6: enlace.directory.v1.GetCardRequest
+	(*GetCardResponse)(nil),      // 7: enlace.directory.v1.GetCardResponse
+	(*GetBusAccessRequest)(nil),  // 8: enlace.directory.v1.GetBusAccessRequest
+	(*GetBusAccessResponse)(nil), // 9: enlace.directory.v1.GetBusAccessResponse
 }
 var file_enlace_directory_v1_directory_proto_depIdxs = []int32{
 	0, // 0: enlace.directory.v1.DirectoryService.GetGenesis:input_type -> enlace.directory.v1.GetGenesisRequest
 	2, // 1: enlace.directory.v1.DirectoryService.Propose:input_type -> enlace.directory.v1.ProposeRequest
 	4, // 2: enlace.directory.v1.DirectoryService.Follow:input_type -> enlace.directory.v1.FollowRequest
 	6, // 3: enlace.directory.v1.DirectoryService.GetCard:input_type -> enlace.directory.v1.GetCardRequest
-	1, // 4: enlace.directory.v1.DirectoryService.GetGenesis:output_type -> enlace.directory.v1.GetGenesisResponse
-	3, // 5: enlace.directory.v1.DirectoryService.Propose:output_type -> enlace.directory.v1.ProposeResponse
-	5, // 6: enlace.directory.v1.DirectoryService.Follow:output_type -> enlace.directory.v1.FollowResponse
-	7, // 7: enlace.directory.v1.DirectoryService.GetCard:output_type -> enlace.directory.v1.GetCardResponse
-	4, // [4:8] is the sub-list for method output_type
-	0, // [0:4] is the sub-list for method input_type
+	8, // 4: enlace.directory.v1.DirectoryService.GetBusAccess:input_type -> enlace.directory.v1.GetBusAccessRequest
+	1, // 5: enlace.directory.v1.DirectoryService.GetGenesis:output_type -> enlace.directory.v1.GetGenesisResponse
+	3, // 6: enlace.directory.v1.DirectoryService.Propose:output_type -> enlace.directory.v1.ProposeResponse
+	5, // 7: enlace.directory.v1.DirectoryService.Follow:output_type -> enlace.directory.v1.FollowResponse
+	7, // 8: enlace.directory.v1.DirectoryService.GetCard:output_type -> enlace.directory.v1.GetCardResponse
+	9, // 9: enlace.directory.v1.DirectoryService.GetBusAccess:output_type -> enlace.directory.v1.GetBusAccessResponse
+	5, // [5:10] is the sub-list for method output_type
+	0, // [0:5] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -475,7 +626,7 @@ func file_enlace_directory_v1_directory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_directory_v1_directory_proto_rawDesc), len(file_enlace_directory_v1_directory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

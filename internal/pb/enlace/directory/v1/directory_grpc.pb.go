@@ -21,10 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DirectoryService_GetGenesis_FullMethodName = "/enlace.directory.v1.DirectoryService/GetGenesis"
-	DirectoryService_Propose_FullMethodName    = "/enlace.directory.v1.DirectoryService/Propose"
-	DirectoryService_Follow_FullMethodName     = "/enlace.directory.v1.DirectoryService/Follow"
-	DirectoryService_GetCard_FullMethodName    = "/enlace.directory.v1.DirectoryService/GetCard"
+	DirectoryService_GetGenesis_FullMethodName   = "/enlace.directory.v1.DirectoryService/GetGenesis"
+	DirectoryService_Propose_FullMethodName      = "/enlace.directory.v1.DirectoryService/Propose"
+	DirectoryService_Follow_FullMethodName       = "/enlace.directory.v1.DirectoryService/Follow"
+	DirectoryService_GetCard_FullMethodName      = "/enlace.directory.v1.DirectoryService/GetCard"
+	DirectoryService_GetBusAccess_FullMethodName = "/enlace.directory.v1.DirectoryService/GetBusAccess"
 )
 
 // DirectoryServiceClient is the client API for DirectoryService service.
@@ -41,6 +42,8 @@ type DirectoryServiceClient interface {
 	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowResponse], error)
 	// GetCard returns a contact card by its salted hash.
 	GetCard(ctx context.Context, in *GetCardRequest, opts ...grpc.CallOption) (*GetCardResponse, error)
+	// GetBusAccess gives a node an hour's access to the bus, with consumers made from its filters.
+	GetBusAccess(ctx context.Context, in *GetBusAccessRequest, opts ...grpc.CallOption) (*GetBusAccessResponse, error)
 }
 
 type directoryServiceClient struct {
@@ -100,6 +103,16 @@ func (c *directoryServiceClient) GetCard(ctx context.Context, in *GetCardRequest
 	return out, nil
 }
 
+func (c *directoryServiceClient) GetBusAccess(ctx context.Context, in *GetBusAccessRequest, opts ...grpc.CallOption) (*GetBusAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBusAccessResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_GetBusAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DirectoryServiceServer is the server API for DirectoryService service.
 // All implementations must embed UnimplementedDirectoryServiceServer
 // for forward compatibility.
@@ -114,6 +127,8 @@ type DirectoryServiceServer interface {
 	Follow(*FollowRequest, grpc.ServerStreamingServer[FollowResponse]) error
 	// GetCard returns a contact card by its salted hash.
 	GetCard(context.Context, *GetCardRequest) (*GetCardResponse, error)
+	// GetBusAccess gives a node an hour's access to the bus, with consumers made from its filters.
+	GetBusAccess(context.Context, *GetBusAccessRequest) (*GetBusAccessResponse, error)
 	mustEmbedUnimplementedDirectoryServiceServer()
 }
 
@@ -135,6 +150,9 @@ func (UnimplementedDirectoryServiceServer) Follow(*FollowRequest, grpc.ServerStr
 }
 func (UnimplementedDirectoryServiceServer) GetCard(context.Context, *GetCardRequest) (*GetCardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCard not implemented")
+}
+func (UnimplementedDirectoryServiceServer) GetBusAccess(context.Context, *GetBusAccessRequest) (*GetBusAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBusAccess not implemented")
 }
 func (UnimplementedDirectoryServiceServer) mustEmbedUnimplementedDirectoryServiceServer() {}
 func (UnimplementedDirectoryServiceServer) testEmbeddedByValue()                          {}
@@ -222,6 +240,24 @@ func _DirectoryService_GetCard_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DirectoryService_GetBusAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBusAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).GetBusAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_GetBusAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).GetBusAccess(ctx, req.(*GetBusAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DirectoryService_ServiceDesc is the grpc.ServiceDesc for DirectoryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -240,6 +276,10 @@ var DirectoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCard",
 			Handler:    _DirectoryService_GetCard_Handler,
+		},
+		{
+			MethodName: "GetBusAccess",
+			Handler:    _DirectoryService_GetBusAccess_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

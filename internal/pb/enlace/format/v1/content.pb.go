@@ -1198,6 +1198,634 @@ func (x *Closing) GetOutcome() string {
 	return ""
 }
 
+// Place is where something happened or is expected. Coordinates are whole millionths of a degree, because signed
+// formats hold no floating point numbers.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ISO 3166 alpha-2, lower case; empty at sea or unknown.
+	State  string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Town, border crossing, port, vessel position...
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// "border", "port", "airport", "sea", "address", ...; free.
+	Kind        string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	LatitudeE6  int64  `protobuf:"zigzag64,5,opt,name=latitude_e6,json=latitudeE6,proto3" json:"latitude_e6,omitempty"`
+	LongitudeE6 int64  `protobuf:"zigzag64,6,opt,name=longitude_e6,json=longitudeE6,proto3" json:"longitude_e6,omitempty"`
+	// How far the true place may be from the coordinates; 0 = there are no coordinates.
+	PrecisionM    uint32 `protobuf:"varint,7,opt,name=precision_m,json=precisionM,proto3" json:"precision_m,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Place) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Place) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Place) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Place) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Place) GetLatitudeE6() int64 {
+	if x != nil {
+		return x.LatitudeE6
+	}
+	return 0
+}
+
+func (x *Place) GetLongitudeE6() int64 {
+	if x != nil {
+		return x.LongitudeE6
+	}
+	return 0
+}
+
+func (x *Place) GetPrecisionM() uint32 {
+	if x != nil {
+		return x.PrecisionM
+	}
+	return 0
+}
+
+// AlertText is title and summary in another language.
+type AlertText struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Language string                 `protobuf:"bytes,1,opt,name=language,proto3" json:"language,omitempty"`
+	Title    string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Summary  string                 `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
+	// "human" or "machine".
+	Translation   string `protobuf:"bytes,4,opt,name=translation,proto3" json:"translation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertText) Reset() {
+	*x = AlertText{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertText) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertText) ProtoMessage() {}
+
+func (x *AlertText) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertText.ProtoReflect.Descriptor instead.
+func (*AlertText) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AlertText) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *AlertText) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *AlertText) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *AlertText) GetTranslation() string {
+	if x != nil {
+		return x.Translation
+	}
+	return ""
+}
+
+// AlertNotice is the item "alert": what an alert says; domain.md 7. An update says all of it anew.
+type AlertNotice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Slug of the list alert-types.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// 1 at first; every update counts one up.
+	Version   uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Reference string `protobuf:"bytes,3,opt,name=reference,proto3" json:"reference,omitempty"`
+	// At most 120 characters.
+	Title string `protobuf:"bytes,4,opt,name=title,proto3" json:"title,omitempty"`
+	// At most 500 characters.
+	Summary  string       `protobuf:"bytes,5,opt,name=summary,proto3" json:"summary,omitempty"`
+	Language string       `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	Texts    []*AlertText `protobuf:"bytes,7,rep,name=texts,proto3" json:"texts,omitempty"`
+	// What happened or is expected.
+	Details string   `protobuf:"bytes,8,opt,name=details,proto3" json:"details,omitempty"`
+	Places  []*Place `protobuf:"bytes,9,rep,name=places,proto3" json:"places,omitempty"`
+	// When; Unix milliseconds, 0 = not said.
+	From int64 `protobuf:"varint,10,opt,name=from,proto3" json:"from,omitempty"`
+	To   int64 `protobuf:"varint,11,opt,name=to,proto3" json:"to,omitempty"`
+	// "EXTREME", "SEVERE", "MODERATE", "MINOR", "UNKNOWN".
+	Severity string `protobuf:"bytes,12,opt,name=severity,proto3" json:"severity,omitempty"`
+	// "OBSERVED", "LIKELY", "POSSIBLE", "UNLIKELY", "UNKNOWN".
+	Certainty           string   `protobuf:"bytes,13,opt,name=certainty,proto3" json:"certainty,omitempty"`
+	UrgencyReason       *Reason  `protobuf:"bytes,14,opt,name=urgency_reason,json=urgencyReason,proto3" json:"urgency_reason,omitempty"`
+	SecondaryCategories []string `protobuf:"bytes,15,rep,name=secondary_categories,json=secondaryCategories,proto3" json:"secondary_categories,omitempty"`
+	Tags                []string `protobuf:"bytes,16,rep,name=tags,proto3" json:"tags,omitempty"`
+	// Code of the list alert-actions; always subject to the law of the receiving state.
+	ActionRequested string `protobuf:"bytes,17,opt,name=action_requested,json=actionRequested,proto3" json:"action_requested,omitempty"`
+	// "eu4x4:B2".
+	Evaluation string   `protobuf:"bytes,18,opt,name=evaluation,proto3" json:"evaluation,omitempty"`
+	Limits     *Limits  `protobuf:"bytes,19,opt,name=limits,proto3" json:"limits,omitempty"`
+	LegalBasis []string `protobuf:"bytes,20,rep,name=legal_basis,json=legalBasis,proto3" json:"legal_basis,omitempty"`
+	// "LAWFUL_BASIS", "NECESSARY_AND_PROPORTIONATE", "NEUTRAL", "NO_REFUGEE": domain.md 4.9, every alert with a person.
+	Attestations []string  `protobuf:"bytes,21,rep,name=attestations,proto3" json:"attestations,omitempty"`
+	CallBack     *CallBack `protobuf:"bytes,22,opt,name=call_back,json=callBack,proto3" json:"call_back,omitempty"`
+	ValidFrom    int64     `protobuf:"varint,23,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ReviewAt     int64     `protobuf:"varint,24,opt,name=review_at,json=reviewAt,proto3" json:"review_at,omitempty"`
+	// References of other channels: an INTERPOL notice, a national warrant, an entry of a public list.
+	References    []string `protobuf:"bytes,25,rep,name=references,proto3" json:"references,omitempty"`
+	Desk          string   `protobuf:"bytes,26,opt,name=desk,proto3" json:"desk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertNotice) Reset() {
+	*x = AlertNotice{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertNotice) ProtoMessage() {}
+
+func (x *AlertNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertNotice.ProtoReflect.Descriptor instead.
+func (*AlertNotice) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AlertNotice) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AlertNotice) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetTexts() []*AlertText {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *AlertNotice) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *AlertNotice) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetCertainty() string {
+	if x != nil {
+		return x.Certainty
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetUrgencyReason() *Reason {
+	if x != nil {
+		return x.UrgencyReason
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetSecondaryCategories() []string {
+	if x != nil {
+		return x.SecondaryCategories
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetActionRequested() string {
+	if x != nil {
+		return x.ActionRequested
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetEvaluation() string {
+	if x != nil {
+		return x.Evaluation
+	}
+	return ""
+}
+
+func (x *AlertNotice) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetLegalBasis() []string {
+	if x != nil {
+		return x.LegalBasis
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetAttestations() []string {
+	if x != nil {
+		return x.Attestations
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetCallBack() *CallBack {
+	if x != nil {
+		return x.CallBack
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetValidFrom() int64 {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return 0
+}
+
+func (x *AlertNotice) GetReviewAt() int64 {
+	if x != nil {
+		return x.ReviewAt
+	}
+	return 0
+}
+
+func (x *AlertNotice) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *AlertNotice) GetDesk() string {
+	if x != nil {
+		return x.Desk
+	}
+	return ""
+}
+
+// Cancellation is the item "cancellation": the alert is called off, or its receiver is entitled to it no longer.
+type Cancellation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "RESOLVED", "ERROR", "WITHDRAWN", "SUPERSEDED", "NOT_ENTITLED", "OTHER".
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Text   string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The version that it ends, and all before.
+	Version       uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancellation) Reset() {
+	*x = Cancellation{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancellation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancellation) ProtoMessage() {}
+
+func (x *Cancellation) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancellation.ProtoReflect.Descriptor instead.
+func (*Cancellation) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Cancellation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Cancellation) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Cancellation) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// Feedback is the item "feedback": what a receiver found.
+type Feedback struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "NOT_RELEVANT", "NO_HIT", "HIT".
+	Mark string `protobuf:"bytes,1,opt,name=mark,proto3" json:"mark,omitempty"`
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Conversation of the request that a hit opened; empty = none.
+	Request       []byte `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Feedback) Reset() {
+	*x = Feedback{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Feedback) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Feedback) ProtoMessage() {}
+
+func (x *Feedback) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Feedback.ProtoReflect.Descriptor instead.
+func (*Feedback) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Feedback) GetMark() string {
+	if x != nil {
+		return x.Mark
+	}
+	return ""
+}
+
+func (x *Feedback) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Feedback) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// File is the item "file": a small file inside the message itself.
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	MediaType     string                 `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	Description   string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	Limits        *Limits                `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_enlace_format_v1_content_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_content_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_content_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *File) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *File) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *File) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *File) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *File) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_enlace_format_v1_content_proto protoreflect.FileDescriptor
 
 const file_enlace_format_v1_content_proto_rawDesc = "" +
@@ -1313,7 +1941,71 @@ const file_enlace_format_v1_content_proto_rawDesc = "" +
 	"\aClosing\x12\x1a\n" +
 	"\bfeedback\x18\x01 \x01(\tR\bfeedback\x12\x16\n" +
 	"\x06useful\x18\x02 \x01(\bR\x06useful\x12\x18\n" +
-	"\aoutcome\x18\x03 \x01(\tR\aoutcomeBHZFgithub.com/enlace-network/enlace/internal/pb/enlace/format/v1;formatv1b\x06proto3"
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\"\xc2\x01\n" +
+	"\x05Place\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x1f\n" +
+	"\vlatitude_e6\x18\x05 \x01(\x12R\n" +
+	"latitudeE6\x12!\n" +
+	"\flongitude_e6\x18\x06 \x01(\x12R\vlongitudeE6\x12\x1f\n" +
+	"\vprecision_m\x18\a \x01(\rR\n" +
+	"precisionM\"y\n" +
+	"\tAlertText\x12\x1a\n" +
+	"\blanguage\x18\x01 \x01(\tR\blanguage\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
+	"\asummary\x18\x03 \x01(\tR\asummary\x12 \n" +
+	"\vtranslation\x18\x04 \x01(\tR\vtranslation\"\xf4\x06\n" +
+	"\vAlertNotice\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1c\n" +
+	"\treference\x18\x03 \x01(\tR\treference\x12\x14\n" +
+	"\x05title\x18\x04 \x01(\tR\x05title\x12\x18\n" +
+	"\asummary\x18\x05 \x01(\tR\asummary\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x121\n" +
+	"\x05texts\x18\a \x03(\v2\x1b.enlace.format.v1.AlertTextR\x05texts\x12\x18\n" +
+	"\adetails\x18\b \x01(\tR\adetails\x12/\n" +
+	"\x06places\x18\t \x03(\v2\x17.enlace.format.v1.PlaceR\x06places\x12\x12\n" +
+	"\x04from\x18\n" +
+	" \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\v \x01(\x03R\x02to\x12\x1a\n" +
+	"\bseverity\x18\f \x01(\tR\bseverity\x12\x1c\n" +
+	"\tcertainty\x18\r \x01(\tR\tcertainty\x12?\n" +
+	"\x0eurgency_reason\x18\x0e \x01(\v2\x18.enlace.format.v1.ReasonR\rurgencyReason\x121\n" +
+	"\x14secondary_categories\x18\x0f \x03(\tR\x13secondaryCategories\x12\x12\n" +
+	"\x04tags\x18\x10 \x03(\tR\x04tags\x12)\n" +
+	"\x10action_requested\x18\x11 \x01(\tR\x0factionRequested\x12\x1e\n" +
+	"\n" +
+	"evaluation\x18\x12 \x01(\tR\n" +
+	"evaluation\x120\n" +
+	"\x06limits\x18\x13 \x01(\v2\x18.enlace.format.v1.LimitsR\x06limits\x12\x1f\n" +
+	"\vlegal_basis\x18\x14 \x03(\tR\n" +
+	"legalBasis\x12\"\n" +
+	"\fattestations\x18\x15 \x03(\tR\fattestations\x127\n" +
+	"\tcall_back\x18\x16 \x01(\v2\x1a.enlace.format.v1.CallBackR\bcallBack\x12\x1d\n" +
+	"\n" +
+	"valid_from\x18\x17 \x01(\x03R\tvalidFrom\x12\x1b\n" +
+	"\treview_at\x18\x18 \x01(\x03R\breviewAt\x12\x1e\n" +
+	"\n" +
+	"references\x18\x19 \x03(\tR\n" +
+	"references\x12\x12\n" +
+	"\x04desk\x18\x1a \x01(\tR\x04desk\"T\n" +
+	"\fCancellation\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\"L\n" +
+	"\bFeedback\x12\x12\n" +
+	"\x04mark\x18\x01 \x01(\tR\x04mark\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\"\xa1\x01\n" +
+	"\x04File\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\x120\n" +
+	"\x06limits\x18\x05 \x01(\v2\x18.enlace.format.v1.LimitsR\x06limitsBHZFgithub.com/enlace-network/enlace/internal/pb/enlace/format/v1;formatv1b\x06proto3"
 
 var (
 	file_enlace_format_v1_content_proto_rawDescOnce sync.Once
@@ -1327,7 +2019,7 @@ func file_enlace_format_v1_content_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_content_proto_rawDescData
 }
 
-var file_enlace_format_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_enlace_format_v1_content_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_enlace_format_v1_content_proto_goTypes = []any{
 	(*Limits)(nil),          // 0: enlace.format.v1.Limits
 	(*CallBack)(nil),        // 1: enlace.format.v1.CallBack
@@ -1342,20 +2034,32 @@ var file_enlace_format_v1_content_proto_goTypes = []any{
 	(*Answer)(nil),          // 10: enlace.format.v1.Answer
 	(*Refusal)(nil),         // 11: enlace.format.v1.Refusal
 	(*Closing)(nil),         // 12: enlace.format.v1.Closing
+	(*Place)(nil),           // 13: enlace.format.v1.Place
+	(*AlertText)(nil),       // 14: enlace.format.v1.AlertText
+	(*AlertNotice)(nil),     // 15: enlace.format.v1.AlertNotice
+	(*Cancellation)(nil),    // 16: enlace.format.v1.Cancellation
+	(*Feedback)(nil),        // 17: enlace.format.v1.Feedback
+	(*File)(nil),            // 18: enlace.format.v1.File
 }
 var file_enlace_format_v1_content_proto_depIdxs = []int32{
-	1, // 0: enlace.format.v1.Request.call_back:type_name -> enlace.format.v1.CallBack
-	2, // 1: enlace.format.v1.Request.offence:type_name -> enlace.format.v1.Offence
-	3, // 2: enlace.format.v1.Request.urgency_reason:type_name -> enlace.format.v1.Reason
-	0, // 3: enlace.format.v1.Request.limits:type_name -> enlace.format.v1.Limits
-	6, // 4: enlace.format.v1.Subject.attributes:type_name -> enlace.format.v1.Attribute
-	0, // 5: enlace.format.v1.AttachmentNote.limits:type_name -> enlace.format.v1.Limits
-	0, // 6: enlace.format.v1.Answer.limits:type_name -> enlace.format.v1.Limits
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	1,  // 0: enlace.format.v1.Request.call_back:type_name -> enlace.format.v1.CallBack
+	2,  // 1: enlace.format.v1.Request.offence:type_name -> enlace.format.v1.Offence
+	3,  // 2: enlace.format.v1.Request.urgency_reason:type_name -> enlace.format.v1.Reason
+	0,  // 3: enlace.format.v1.Request.limits:type_name -> enlace.format.v1.Limits
+	6,  // 4: enlace.format.v1.Subject.attributes:type_name -> enlace.format.v1.Attribute
+	0,  // 5: enlace.format.v1.AttachmentNote.limits:type_name -> enlace.format.v1.Limits
+	0,  // 6: enlace.format.v1.Answer.limits:type_name -> enlace.format.v1.Limits
+	14, // 7: enlace.format.v1.AlertNotice.texts:type_name -> enlace.format.v1.AlertText
+	13, // 8: enlace.format.v1.AlertNotice.places:type_name -> enlace.format.v1.Place
+	3,  // 9: enlace.format.v1.AlertNotice.urgency_reason:type_name -> enlace.format.v1.Reason
+	0,  // 10: enlace.format.v1.AlertNotice.limits:type_name -> enlace.format.v1.Limits
+	1,  // 11: enlace.format.v1.AlertNotice.call_back:type_name -> enlace.format.v1.CallBack
+	0,  // 12: enlace.format.v1.File.limits:type_name -> enlace.format.v1.Limits
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_enlace_format_v1_content_proto_init() }
@@ -1369,7 +2073,7 @@ func file_enlace_format_v1_content_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_content_proto_rawDesc), len(file_enlace_format_v1_content_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

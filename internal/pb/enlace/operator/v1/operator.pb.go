@@ -4536,6 +4536,2533 @@ func (x *ExplainPolicyResponse) GetReasons() []string {
 	return nil
 }
 
+// AlertDraft is what an officer or a system composes.
+type AlertDraft struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty = the caller's own.
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Category  string `protobuf:"bytes,2,opt,name=category,proto3" json:"category,omitempty"`
+	// "ROUTINE" (default), "URGENT", "IMMEDIATE".
+	Urgency string `protobuf:"bytes,3,opt,name=urgency,proto3" json:"urgency,omitempty"`
+	// "ACTUAL" (default), "EXERCISE", "TEST".
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// "CATEGORY" (default), "ALL_NPC", "DIRECTED".
+	Distribution string `protobuf:"bytes,5,opt,name=distribution,proto3" json:"distribution,omitempty"`
+	// Only to these states; empty = all.
+	States []string `protobuf:"bytes,6,rep,name=states,proto3" json:"states,omitempty"`
+	// Addressed authorities of a DIRECTED alert.
+	To []string `protobuf:"bytes,7,rep,name=to,proto3" json:"to,omitempty"`
+	// Unix milliseconds; 0 = 90 days.
+	Expires  int64           `protobuf:"varint,8,opt,name=expires,proto3" json:"expires,omitempty"`
+	Notice   *v1.AlertNotice `protobuf:"bytes,9,opt,name=notice,proto3" json:"notice,omitempty"`
+	Subjects []*v1.Subject   `protobuf:"bytes,10,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// Small files inside the alert.
+	Files         []*v1.File `protobuf:"bytes,11,rep,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertDraft) Reset() {
+	*x = AlertDraft{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertDraft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertDraft) ProtoMessage() {}
+
+func (x *AlertDraft) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertDraft.ProtoReflect.Descriptor instead.
+func (*AlertDraft) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *AlertDraft) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *AlertDraft) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *AlertDraft) GetUrgency() string {
+	if x != nil {
+		return x.Urgency
+	}
+	return ""
+}
+
+func (x *AlertDraft) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *AlertDraft) GetDistribution() string {
+	if x != nil {
+		return x.Distribution
+	}
+	return ""
+}
+
+func (x *AlertDraft) GetStates() []string {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *AlertDraft) GetTo() []string {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *AlertDraft) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *AlertDraft) GetNotice() *v1.AlertNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+func (x *AlertDraft) GetSubjects() []*v1.Subject {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *AlertDraft) GetFiles() []*v1.File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+type CreateAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Draft         *AlertDraft            `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAlertRequest) Reset() {
+	*x = CreateAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAlertRequest) ProtoMessage() {}
+
+func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
+func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *CreateAlertRequest) GetDraft() *AlertDraft {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+type CreateAlertResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the alert for life, at all its holders.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAlertResponse) Reset() {
+	*x = CreateAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAlertResponse) ProtoMessage() {}
+
+func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
+func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *CreateAlertResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type CheckAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAlertRequest) Reset() {
+	*x = CheckAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAlertRequest) ProtoMessage() {}
+
+func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAlertRequest.ProtoReflect.Descriptor instead.
+func (*CheckAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *CheckAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type CheckAlertResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Findings []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	Sendable bool                   `protobuf:"varint,2,opt,name=sendable,proto3" json:"sendable,omitempty"`
+	// Authorities that would receive it.
+	Audience      []string `protobuf:"bytes,3,rep,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAlertResponse) Reset() {
+	*x = CheckAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAlertResponse) ProtoMessage() {}
+
+func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAlertResponse.ProtoReflect.Descriptor instead.
+func (*CheckAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *CheckAlertResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *CheckAlertResponse) GetSendable() bool {
+	if x != nil {
+		return x.Sendable
+	}
+	return false
+}
+
+func (x *CheckAlertResponse) GetAudience() []string {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+type PublishAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAlertRequest) Reset() {
+	*x = PublishAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAlertRequest) ProtoMessage() {}
+
+func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAlertRequest.ProtoReflect.Descriptor instead.
+func (*PublishAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *PublishAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type PublishAlertResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness string `protobuf:"bytes,3,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// How many authorities it is for.
+	Audience      uint32 `protobuf:"varint,4,opt,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAlertResponse) Reset() {
+	*x = PublishAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAlertResponse) ProtoMessage() {}
+
+func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAlertResponse.ProtoReflect.Descriptor instead.
+func (*PublishAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *PublishAlertResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *PublishAlertResponse) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *PublishAlertResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
+}
+
+func (x *PublishAlertResponse) GetAudience() uint32 {
+	if x != nil {
+		return x.Audience
+	}
+	return 0
+}
+
+type ApproveAlertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As shown to the approver; empty = current.
+	Digest        string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveAlertRequest) Reset() {
+	*x = ApproveAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveAlertRequest) ProtoMessage() {}
+
+func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveAlertRequest.ProtoReflect.Descriptor instead.
+func (*ApproveAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *ApproveAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApproveAlertRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type ApproveAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Audience      uint32                 `protobuf:"varint,3,opt,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveAlertResponse) Reset() {
+	*x = ApproveAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveAlertResponse) ProtoMessage() {}
+
+func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveAlertResponse.ProtoReflect.Descriptor instead.
+func (*ApproveAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *ApproveAlertResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ApproveAlertResponse) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ApproveAlertResponse) GetAudience() uint32 {
+	if x != nil {
+		return x.Audience
+	}
+	return 0
+}
+
+type ReturnAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnAlertRequest) Reset() {
+	*x = ReturnAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnAlertRequest) ProtoMessage() {}
+
+func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnAlertRequest.ProtoReflect.Descriptor instead.
+func (*ReturnAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *ReturnAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReturnAlertRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ReturnAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnAlertResponse) Reset() {
+	*x = ReturnAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnAlertResponse) ProtoMessage() {}
+
+func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnAlertResponse.ProtoReflect.Descriptor instead.
+func (*ReturnAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *ReturnAlertResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+type UpdateAlertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Category, distribution and status stay; the rest is said anew.
+	Draft         *AlertDraft `protobuf:"bytes,2,opt,name=draft,proto3" json:"draft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAlertRequest) Reset() {
+	*x = UpdateAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAlertRequest) ProtoMessage() {}
+
+func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *UpdateAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateAlertRequest) GetDraft() *AlertDraft {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+type UpdateAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAlertResponse) Reset() {
+	*x = UpdateAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAlertResponse) ProtoMessage() {}
+
+func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
+func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *UpdateAlertResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+type CancelAlertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "RESOLVED", "ERROR", "WITHDRAWN", "SUPERSEDED", "OTHER".
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelAlertRequest) Reset() {
+	*x = CancelAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelAlertRequest) ProtoMessage() {}
+
+func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelAlertRequest.ProtoReflect.Descriptor instead.
+func (*CancelAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
+}
+
+func (x *CancelAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CancelAlertRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CancelAlertRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type CancelAlertResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelAlertResponse) Reset() {
+	*x = CancelAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelAlertResponse) ProtoMessage() {}
+
+func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelAlertResponse.ProtoReflect.Descriptor instead.
+func (*CancelAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *CancelAlertResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *CancelAlertResponse) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+type ListAlertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "issued", "received" or empty for both.
+	Direction string `protobuf:"bytes,1,opt,name=direction,proto3" json:"direction,omitempty"`
+	Status    string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Category  string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	Limit     uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Opaque, from the previous page.
+	Cursor        string `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Type          string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsRequest) Reset() {
+	*x = ListAlertsRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsRequest) ProtoMessage() {}
+
+func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
+func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *ListAlertsRequest) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListAlertsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ListAlertsRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+type AlertSummary struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reference string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	// "issued" or "received".
+	Direction string `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"`
+	Issuer    string `protobuf:"bytes,4,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The authority of this node that sees it so.
+	Own      string `protobuf:"bytes,5,opt,name=own,proto3" json:"own,omitempty"`
+	Type     string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
+	Category string `protobuf:"bytes,7,opt,name=category,proto3" json:"category,omitempty"`
+	Urgency  string `protobuf:"bytes,8,opt,name=urgency,proto3" json:"urgency,omitempty"`
+	// "ACTUAL", "EXERCISE", "TEST": never to be mixed up.
+	OperationalStatus string `protobuf:"bytes,9,opt,name=operational_status,json=operationalStatus,proto3" json:"operational_status,omitempty"`
+	// "DRAFT", "PENDING_APPROVAL", "ISSUED", "UPDATED", "CANCELLED", "EXPIRED", "SUPERSEDED".
+	Status  string `protobuf:"bytes,10,opt,name=status,proto3" json:"status,omitempty"`
+	Title   string `protobuf:"bytes,11,opt,name=title,proto3" json:"title,omitempty"`
+	Version uint32 `protobuf:"varint,12,opt,name=version,proto3" json:"version,omitempty"`
+	Created int64  `protobuf:"varint,13,opt,name=created,proto3" json:"created,omitempty"`
+	Changed int64  `protobuf:"varint,14,opt,name=changed,proto3" json:"changed,omitempty"`
+	Expires int64  `protobuf:"varint,15,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Our mark: "", "READ", "NOT_RELEVANT", "NO_HIT", "HIT".
+	Mark          string `protobuf:"bytes,16,opt,name=mark,proto3" json:"mark,omitempty"`
+	Attachments   uint32 `protobuf:"varint,17,opt,name=attachments,proto3" json:"attachments,omitempty"`
+	Distribution  string `protobuf:"bytes,18,opt,name=distribution,proto3" json:"distribution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertSummary) Reset() {
+	*x = AlertSummary{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertSummary) ProtoMessage() {}
+
+func (x *AlertSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertSummary.ProtoReflect.Descriptor instead.
+func (*AlertSummary) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *AlertSummary) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetOwn() string {
+	if x != nil {
+		return x.Own
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetUrgency() string {
+	if x != nil {
+		return x.Urgency
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetOperationalStatus() string {
+	if x != nil {
+		return x.OperationalStatus
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AlertSummary) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *AlertSummary) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *AlertSummary) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *AlertSummary) GetMark() string {
+	if x != nil {
+		return x.Mark
+	}
+	return ""
+}
+
+func (x *AlertSummary) GetAttachments() uint32 {
+	if x != nil {
+		return x.Attachments
+	}
+	return 0
+}
+
+func (x *AlertSummary) GetDistribution() string {
+	if x != nil {
+		return x.Distribution
+	}
+	return ""
+}
+
+type ListAlertsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Alerts        []*AlertSummary        `protobuf:"bytes,1,rep,name=alerts,proto3" json:"alerts,omitempty"`
+	NextCursor    string                 `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAlertsResponse) Reset() {
+	*x = ListAlertsResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAlertsResponse) ProtoMessage() {}
+
+func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
+func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *ListAlertsResponse) GetAlerts() []*AlertSummary {
+	if x != nil {
+		return x.Alerts
+	}
+	return nil
+}
+
+func (x *ListAlertsResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+type GetAlertRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertRequest) Reset() {
+	*x = GetAlertRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertRequest) ProtoMessage() {}
+
+func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
+func (*GetAlertRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
+}
+
+func (x *GetAlertRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// AlertStep is one message of an alert's life.
+type AlertStep struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "ALERT", "ALERT_UPDATE", "ALERT_CANCEL", "ALERT_FEEDBACK".
+	Kind     string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Sender   string `protobuf:"bytes,3,opt,name=sender,proto3" json:"sender,omitempty"`
+	Created  int64  `protobuf:"varint,4,opt,name=created,proto3" json:"created,omitempty"`
+	Version  uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	Approval string `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Hex of the envelope digest.
+	Digest        string           `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	Cancellation  *v1.Cancellation `protobuf:"bytes,8,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	Feedback      *v1.Feedback     `protobuf:"bytes,9,opt,name=feedback,proto3" json:"feedback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertStep) Reset() {
+	*x = AlertStep{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertStep) ProtoMessage() {}
+
+func (x *AlertStep) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertStep.ProtoReflect.Descriptor instead.
+func (*AlertStep) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
+}
+
+func (x *AlertStep) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+func (x *AlertStep) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AlertStep) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *AlertStep) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *AlertStep) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AlertStep) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *AlertStep) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *AlertStep) GetCancellation() *v1.Cancellation {
+	if x != nil {
+		return x.Cancellation
+	}
+	return nil
+}
+
+func (x *AlertStep) GetFeedback() *v1.Feedback {
+	if x != nil {
+		return x.Feedback
+	}
+	return nil
+}
+
+type GetAlertResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Summary *AlertSummary          `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
+	// Absent once the alert is cancelled or expired: the copy here is locked.
+	Notice      *v1.AlertNotice   `protobuf:"bytes,2,opt,name=notice,proto3" json:"notice,omitempty"`
+	Subjects    []*v1.Subject     `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	Files       []*v1.File        `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
+	Attachments []*AttachmentInfo `protobuf:"bytes,5,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Steps       []*AlertStep      `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Hex of the draft's digest, what an approver signs off.
+	Digest string `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Approver's reason when a draft came back.
+	Returned      string `protobuf:"bytes,8,opt,name=returned,proto3" json:"returned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertResponse) Reset() {
+	*x = GetAlertResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertResponse) ProtoMessage() {}
+
+func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
+func (*GetAlertResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
+}
+
+func (x *GetAlertResponse) GetSummary() *AlertSummary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetNotice() *v1.AlertNotice {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetSubjects() []*v1.Subject {
+	if x != nil {
+		return x.Subjects
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetFiles() []*v1.File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetAttachments() []*AttachmentInfo {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetSteps() []*AlertStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *GetAlertResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *GetAlertResponse) GetReturned() string {
+	if x != nil {
+		return x.Returned
+	}
+	return ""
+}
+
+type WatchAlertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Cursor of the last change seen; empty = from now on; "0" = from the beginning.
+	Cursor string `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Only received ones.
+	Received      bool `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAlertsRequest) Reset() {
+	*x = WatchAlertsRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAlertsRequest) ProtoMessage() {}
+
+func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAlertsRequest.ProtoReflect.Descriptor instead.
+func (*WatchAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
+}
+
+func (x *WatchAlertsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *WatchAlertsRequest) GetReceived() bool {
+	if x != nil {
+		return x.Received
+	}
+	return false
+}
+
+type WatchAlertsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cursor        string                 `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Alert         *GetAlertResponse      `protobuf:"bytes,2,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAlertsResponse) Reset() {
+	*x = WatchAlertsResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAlertsResponse) ProtoMessage() {}
+
+func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAlertsResponse.ProtoReflect.Descriptor instead.
+func (*WatchAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
+}
+
+func (x *WatchAlertsResponse) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *WatchAlertsResponse) GetAlert() *GetAlertResponse {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+type GiveFeedbackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Feedback      *v1.Feedback           `protobuf:"bytes,2,opt,name=feedback,proto3" json:"feedback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveFeedbackRequest) Reset() {
+	*x = GiveFeedbackRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveFeedbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveFeedbackRequest) ProtoMessage() {}
+
+func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveFeedbackRequest.ProtoReflect.Descriptor instead.
+func (*GiveFeedbackRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
+}
+
+func (x *GiveFeedbackRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GiveFeedbackRequest) GetFeedback() *v1.Feedback {
+	if x != nil {
+		return x.Feedback
+	}
+	return nil
+}
+
+type GiveFeedbackResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveFeedbackResponse) Reset() {
+	*x = GiveFeedbackResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveFeedbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveFeedbackResponse) ProtoMessage() {}
+
+func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveFeedbackResponse.ProtoReflect.Descriptor instead.
+func (*GiveFeedbackResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *GiveFeedbackResponse) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
+type ListHoldersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHoldersRequest) Reset() {
+	*x = ListHoldersRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHoldersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHoldersRequest) ProtoMessage() {}
+
+func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHoldersRequest.ProtoReflect.Descriptor instead.
+func (*ListHoldersRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
+}
+
+func (x *ListHoldersRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Holder is one node of the audience, with what its signed receipts say.
+type Holder struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Node        string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Authorities []string               `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// "RECEIVED", "PASSED_OVER", "REFUSED", "PENDING", "OVERDUE", "REMOVED".
+	Alert string `protobuf:"bytes,3,opt,name=alert,proto3" json:"alert,omitempty"`
+	// Of the last update or cancellation, as above; empty if there was none.
+	Latest string `protobuf:"bytes,4,opt,name=latest,proto3" json:"latest,omitempty"`
+	Code   string `protobuf:"bytes,5,opt,name=code,proto3" json:"code,omitempty"`
+	// When the receipt was signed.
+	Time          int64  `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	LastError     string `protobuf:"bytes,7,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holder) Reset() {
+	*x = Holder{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holder) ProtoMessage() {}
+
+func (x *Holder) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holder.ProtoReflect.Descriptor instead.
+func (*Holder) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
+}
+
+func (x *Holder) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Holder) GetAuthorities() []string {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *Holder) GetAlert() string {
+	if x != nil {
+		return x.Alert
+	}
+	return ""
+}
+
+func (x *Holder) GetLatest() string {
+	if x != nil {
+		return x.Latest
+	}
+	return ""
+}
+
+func (x *Holder) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Holder) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Holder) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+type ListHoldersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holders       []*Holder              `protobuf:"bytes,1,rep,name=holders,proto3" json:"holders,omitempty"`
+	Confirmed     uint32                 `protobuf:"varint,2,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	Pending       uint32                 `protobuf:"varint,3,opt,name=pending,proto3" json:"pending,omitempty"`
+	Overdue       uint32                 `protobuf:"varint,4,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHoldersResponse) Reset() {
+	*x = ListHoldersResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHoldersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHoldersResponse) ProtoMessage() {}
+
+func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHoldersResponse.ProtoReflect.Descriptor instead.
+func (*ListHoldersResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
+}
+
+func (x *ListHoldersResponse) GetHolders() []*Holder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *ListHoldersResponse) GetConfirmed() uint32 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *ListHoldersResponse) GetPending() uint32 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *ListHoldersResponse) GetOverdue() uint32 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+type AddAlertFileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only in the first message.
+	AlertId string             `protobuf:"bytes,1,opt,name=alert_id,json=alertId,proto3" json:"alert_id,omitempty"`
+	Note    *v1.AttachmentNote `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	// At most 256 KiB.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddAlertFileRequest) Reset() {
+	*x = AddAlertFileRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddAlertFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddAlertFileRequest) ProtoMessage() {}
+
+func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddAlertFileRequest.ProtoReflect.Descriptor instead.
+func (*AddAlertFileRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
+}
+
+func (x *AddAlertFileRequest) GetAlertId() string {
+	if x != nil {
+		return x.AlertId
+	}
+	return ""
+}
+
+func (x *AddAlertFileRequest) GetNote() *v1.AttachmentNote {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+func (x *AddAlertFileRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type AddAlertFileResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Size  uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// SHA-256, hex.
+	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddAlertFileResponse) Reset() {
+	*x = AddAlertFileResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddAlertFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddAlertFileResponse) ProtoMessage() {}
+
+func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddAlertFileResponse.ProtoReflect.Descriptor instead.
+func (*AddAlertFileResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
+}
+
+func (x *AddAlertFileResponse) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *AddAlertFileResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *AddAlertFileResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type GetAlertFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AlertId       string                 `protobuf:"bytes,1,opt,name=alert_id,json=alertId,proto3" json:"alert_id,omitempty"`
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertFileRequest) Reset() {
+	*x = GetAlertFileRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertFileRequest) ProtoMessage() {}
+
+func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertFileRequest.ProtoReflect.Descriptor instead.
+func (*GetAlertFileRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
+}
+
+func (x *GetAlertFileRequest) GetAlertId() string {
+	if x != nil {
+		return x.AlertId
+	}
+	return ""
+}
+
+func (x *GetAlertFileRequest) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type GetAlertFileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertFileResponse) Reset() {
+	*x = GetAlertFileResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertFileResponse) ProtoMessage() {}
+
+func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertFileResponse.ProtoReflect.Descriptor instead.
+func (*GetAlertFileResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
+}
+
+func (x *GetAlertFileResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type Subscription struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Authority string                 `protobuf:"bytes,2,opt,name=authority,proto3" json:"authority,omitempty"`
+	// "drugs.>", "drugs.trafficking" or ">".
+	Categories string `protobuf:"bytes,3,opt,name=categories,proto3" json:"categories,omitempty"`
+	// Slugs of alert types; empty = all.
+	Types []string `protobuf:"bytes,4,rep,name=types,proto3" json:"types,omitempty"`
+	// States that an alert must concern, by a place, a subject or its issuer; empty = all.
+	States []string `protobuf:"bytes,5,rep,name=states,proto3" json:"states,omitempty"`
+	// Least urgency; empty = ROUTINE.
+	Urgency string `protobuf:"bytes,6,opt,name=urgency,proto3" json:"urgency,omitempty"`
+	// "PENDING_APPROVAL", "ACTIVE".
+	Status        string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	Author        string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
+	Created       int64  `protobuf:"varint,9,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subscription) Reset() {
+	*x = Subscription{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subscription) ProtoMessage() {}
+
+func (x *Subscription) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
+func (*Subscription) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
+}
+
+func (x *Subscription) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Subscription) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *Subscription) GetCategories() string {
+	if x != nil {
+		return x.Categories
+	}
+	return ""
+}
+
+func (x *Subscription) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *Subscription) GetStates() []string {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *Subscription) GetUrgency() string {
+	if x != nil {
+		return x.Urgency
+	}
+	return ""
+}
+
+func (x *Subscription) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Subscription) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Subscription) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+type AddSubscriptionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subscription  *Subscription          `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddSubscriptionRequest) Reset() {
+	*x = AddSubscriptionRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddSubscriptionRequest) ProtoMessage() {}
+
+func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*AddSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
+}
+
+func (x *AddSubscriptionRequest) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
+type AddSubscriptionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Status        string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddSubscriptionResponse) Reset() {
+	*x = AddSubscriptionResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddSubscriptionResponse) ProtoMessage() {}
+
+func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*AddSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
+}
+
+func (x *AddSubscriptionResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AddSubscriptionResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+type ApproveSubscriptionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveSubscriptionRequest) Reset() {
+	*x = ApproveSubscriptionRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveSubscriptionRequest) ProtoMessage() {}
+
+func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*ApproveSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
+}
+
+func (x *ApproveSubscriptionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ApproveSubscriptionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveSubscriptionResponse) Reset() {
+	*x = ApproveSubscriptionResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveSubscriptionResponse) ProtoMessage() {}
+
+func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*ApproveSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
+}
+
+func (x *ApproveSubscriptionResponse) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+type ListSubscriptionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSubscriptionsRequest) Reset() {
+	*x = ListSubscriptionsRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSubscriptionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSubscriptionsRequest) ProtoMessage() {}
+
+func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
+}
+
+type ListSubscriptionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subscriptions []*Subscription        `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSubscriptionsResponse) Reset() {
+	*x = ListSubscriptionsResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSubscriptionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSubscriptionsResponse) ProtoMessage() {}
+
+func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
+}
+
+func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+type RemoveSubscriptionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveSubscriptionRequest) Reset() {
+	*x = RemoveSubscriptionRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveSubscriptionRequest) ProtoMessage() {}
+
+func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*RemoveSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
+}
+
+func (x *RemoveSubscriptionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type RemoveSubscriptionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveSubscriptionResponse) Reset() {
+	*x = RemoveSubscriptionResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveSubscriptionResponse) ProtoMessage() {}
+
+func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*RemoveSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
+}
+
 var File_enlace_operator_v1_operator_proto protoreflect.FileDescriptor
 
 const file_enlace_operator_v1_operator_proto_rawDesc = "" +
@@ -4863,7 +7390,186 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x18\n" +
 	"\aallowed\x18\x03 \x01(\bR\aallowed\x12\x18\n" +
-	"\areasons\x18\x04 \x03(\tR\areasons2\xa0\x05\n" +
+	"\areasons\x18\x04 \x03(\tR\areasons\"\xfa\x02\n" +
+	"\n" +
+	"AlertDraft\x12\x1c\n" +
+	"\tauthority\x18\x01 \x01(\tR\tauthority\x12\x1a\n" +
+	"\bcategory\x18\x02 \x01(\tR\bcategory\x12\x18\n" +
+	"\aurgency\x18\x03 \x01(\tR\aurgency\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x12\"\n" +
+	"\fdistribution\x18\x05 \x01(\tR\fdistribution\x12\x16\n" +
+	"\x06states\x18\x06 \x03(\tR\x06states\x12\x0e\n" +
+	"\x02to\x18\a \x03(\tR\x02to\x12\x18\n" +
+	"\aexpires\x18\b \x01(\x03R\aexpires\x125\n" +
+	"\x06notice\x18\t \x01(\v2\x1d.enlace.format.v1.AlertNoticeR\x06notice\x125\n" +
+	"\bsubjects\x18\n" +
+	" \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\x12,\n" +
+	"\x05files\x18\v \x03(\v2\x16.enlace.format.v1.FileR\x05files\"J\n" +
+	"\x12CreateAlertRequest\x124\n" +
+	"\x05draft\x18\x01 \x01(\v2\x1e.enlace.operator.v1.AlertDraftR\x05draft\"%\n" +
+	"\x13CreateAlertResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"#\n" +
+	"\x11CheckAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x85\x01\n" +
+	"\x12CheckAlertResponse\x127\n" +
+	"\bfindings\x18\x01 \x03(\v2\x1b.enlace.operator.v1.FindingR\bfindings\x12\x1a\n" +
+	"\bsendable\x18\x02 \x01(\bR\bsendable\x12\x1a\n" +
+	"\baudience\x18\x03 \x03(\tR\baudience\"%\n" +
+	"\x13PublishAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x87\x01\n" +
+	"\x14PublishAlertResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x03 \x01(\tR\tfreshness\x12\x1a\n" +
+	"\baudience\x18\x04 \x01(\rR\baudience\"=\n" +
+	"\x13ApproveAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"i\n" +
+	"\x14ApproveAlertResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x1a\n" +
+	"\baudience\x18\x03 \x01(\rR\baudience\"<\n" +
+	"\x12ReturnAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"-\n" +
+	"\x13ReturnAlertResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\"Z\n" +
+	"\x12UpdateAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x124\n" +
+	"\x05draft\x18\x02 \x01(\v2\x1e.enlace.operator.v1.AlertDraftR\x05draft\"-\n" +
+	"\x13UpdateAlertResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\"P\n" +
+	"\x12CancelAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"L\n" +
+	"\x13CancelAlertResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\"\xa7\x01\n" +
+	"\x11ListAlertsRequest\x12\x1c\n" +
+	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06cursor\x18\x05 \x01(\tR\x06cursor\x12\x12\n" +
+	"\x04type\x18\x06 \x01(\tR\x04type\"\xed\x03\n" +
+	"\fAlertSummary\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\treference\x18\x02 \x01(\tR\treference\x12\x1c\n" +
+	"\tdirection\x18\x03 \x01(\tR\tdirection\x12\x16\n" +
+	"\x06issuer\x18\x04 \x01(\tR\x06issuer\x12\x10\n" +
+	"\x03own\x18\x05 \x01(\tR\x03own\x12\x12\n" +
+	"\x04type\x18\x06 \x01(\tR\x04type\x12\x1a\n" +
+	"\bcategory\x18\a \x01(\tR\bcategory\x12\x18\n" +
+	"\aurgency\x18\b \x01(\tR\aurgency\x12-\n" +
+	"\x12operational_status\x18\t \x01(\tR\x11operationalStatus\x12\x16\n" +
+	"\x06status\x18\n" +
+	" \x01(\tR\x06status\x12\x14\n" +
+	"\x05title\x18\v \x01(\tR\x05title\x12\x18\n" +
+	"\aversion\x18\f \x01(\rR\aversion\x12\x18\n" +
+	"\acreated\x18\r \x01(\x03R\acreated\x12\x18\n" +
+	"\achanged\x18\x0e \x01(\x03R\achanged\x12\x18\n" +
+	"\aexpires\x18\x0f \x01(\x03R\aexpires\x12\x12\n" +
+	"\x04mark\x18\x10 \x01(\tR\x04mark\x12 \n" +
+	"\vattachments\x18\x11 \x01(\rR\vattachments\x12\"\n" +
+	"\fdistribution\x18\x12 \x01(\tR\fdistribution\"o\n" +
+	"\x12ListAlertsResponse\x128\n" +
+	"\x06alerts\x18\x01 \x03(\v2 .enlace.operator.v1.AlertSummaryR\x06alerts\x12\x1f\n" +
+	"\vnext_cursor\x18\x02 \x01(\tR\n" +
+	"nextCursor\"!\n" +
+	"\x0fGetAlertRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xba\x02\n" +
+	"\tAlertStep\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06sender\x18\x03 \x01(\tR\x06sender\x12\x18\n" +
+	"\acreated\x18\x04 \x01(\x03R\acreated\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\rR\aversion\x12\x1a\n" +
+	"\bapproval\x18\x06 \x01(\tR\bapproval\x12\x16\n" +
+	"\x06digest\x18\a \x01(\tR\x06digest\x12B\n" +
+	"\fcancellation\x18\b \x01(\v2\x1e.enlace.format.v1.CancellationR\fcancellation\x126\n" +
+	"\bfeedback\x18\t \x01(\v2\x1a.enlace.format.v1.FeedbackR\bfeedback\"\x99\x03\n" +
+	"\x10GetAlertResponse\x12:\n" +
+	"\asummary\x18\x01 \x01(\v2 .enlace.operator.v1.AlertSummaryR\asummary\x125\n" +
+	"\x06notice\x18\x02 \x01(\v2\x1d.enlace.format.v1.AlertNoticeR\x06notice\x125\n" +
+	"\bsubjects\x18\x03 \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\x12,\n" +
+	"\x05files\x18\x04 \x03(\v2\x16.enlace.format.v1.FileR\x05files\x12D\n" +
+	"\vattachments\x18\x05 \x03(\v2\".enlace.operator.v1.AttachmentInfoR\vattachments\x123\n" +
+	"\x05steps\x18\x06 \x03(\v2\x1d.enlace.operator.v1.AlertStepR\x05steps\x12\x16\n" +
+	"\x06digest\x18\a \x01(\tR\x06digest\x12\x1a\n" +
+	"\breturned\x18\b \x01(\tR\breturned\"H\n" +
+	"\x12WatchAlertsRequest\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x1a\n" +
+	"\breceived\x18\x02 \x01(\bR\breceived\"i\n" +
+	"\x13WatchAlertsResponse\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12:\n" +
+	"\x05alert\x18\x02 \x01(\v2$.enlace.operator.v1.GetAlertResponseR\x05alert\"]\n" +
+	"\x13GiveFeedbackRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
+	"\bfeedback\x18\x02 \x01(\v2\x1a.enlace.format.v1.FeedbackR\bfeedback\"5\n" +
+	"\x14GiveFeedbackResponse\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\"$\n" +
+	"\x12ListHoldersRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xb3\x01\n" +
+	"\x06Holder\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\tR\vauthorities\x12\x14\n" +
+	"\x05alert\x18\x03 \x01(\tR\x05alert\x12\x16\n" +
+	"\x06latest\x18\x04 \x01(\tR\x06latest\x12\x12\n" +
+	"\x04code\x18\x05 \x01(\tR\x04code\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\a \x01(\tR\tlastError\"\x9d\x01\n" +
+	"\x13ListHoldersResponse\x124\n" +
+	"\aholders\x18\x01 \x03(\v2\x1a.enlace.operator.v1.HolderR\aholders\x12\x1c\n" +
+	"\tconfirmed\x18\x02 \x01(\rR\tconfirmed\x12\x18\n" +
+	"\apending\x18\x03 \x01(\rR\apending\x12\x18\n" +
+	"\aoverdue\x18\x04 \x01(\rR\aoverdue\"z\n" +
+	"\x13AddAlertFileRequest\x12\x19\n" +
+	"\balert_id\x18\x01 \x01(\tR\aalertId\x124\n" +
+	"\x04note\x18\x02 \x01(\v2 .enlace.format.v1.AttachmentNoteR\x04note\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"X\n" +
+	"\x14AddAlertFileResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\"F\n" +
+	"\x13GetAlertFileRequest\x12\x19\n" +
+	"\balert_id\x18\x01 \x01(\tR\aalertId\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\"*\n" +
+	"\x14GetAlertFileResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xee\x01\n" +
+	"\fSubscription\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tauthority\x18\x02 \x01(\tR\tauthority\x12\x1e\n" +
+	"\n" +
+	"categories\x18\x03 \x01(\tR\n" +
+	"categories\x12\x14\n" +
+	"\x05types\x18\x04 \x03(\tR\x05types\x12\x16\n" +
+	"\x06states\x18\x05 \x03(\tR\x06states\x12\x18\n" +
+	"\aurgency\x18\x06 \x01(\tR\aurgency\x12\x16\n" +
+	"\x06status\x18\a \x01(\tR\x06status\x12\x16\n" +
+	"\x06author\x18\b \x01(\tR\x06author\x12\x18\n" +
+	"\acreated\x18\t \x01(\x03R\acreated\"^\n" +
+	"\x16AddSubscriptionRequest\x12D\n" +
+	"\fsubscription\x18\x01 \x01(\v2 .enlace.operator.v1.SubscriptionR\fsubscription\"A\n" +
+	"\x17AddSubscriptionResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\",\n" +
+	"\x1aApproveSubscriptionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"5\n" +
+	"\x1bApproveSubscriptionResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\"\x1a\n" +
+	"\x18ListSubscriptionsRequest\"c\n" +
+	"\x19ListSubscriptionsResponse\x12F\n" +
+	"\rsubscriptions\x18\x01 \x03(\v2 .enlace.operator.v1.SubscriptionR\rsubscriptions\"+\n" +
+	"\x19RemoveSubscriptionRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x1c\n" +
+	"\x1aRemoveSubscriptionResponse2\xa0\x05\n" +
 	"\x0eSessionService\x12d\n" +
 	"\x05Login\x12 .enlace.operator.v1.LoginRequest\x1a!.enlace.operator.v1.LoginResponse\"\x16\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/session\x12d\n" +
 	"\x06Logout\x12!.enlace.operator.v1.LogoutRequest\x1a\".enlace.operator.v1.LogoutResponse\"\x13\x82\xd3\xe4\x93\x02\r*\v/v1/session\x12d\n" +
@@ -4894,7 +7600,31 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x12AcknowledgeRequest\x12-.enlace.operator.v1.AcknowledgeRequestRequest\x1a..enlace.operator.v1.AcknowledgeRequestResponse\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/requests/{id}/acknowledge\x12\x89\x01\n" +
 	"\rAnswerRequest\x12(.enlace.operator.v1.AnswerRequestRequest\x1a).enlace.operator.v1.AnswerRequestResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/requests/{id}/answer\x12\x89\x01\n" +
 	"\rRefuseRequest\x12(.enlace.operator.v1.RefuseRequestRequest\x1a).enlace.operator.v1.RefuseRequestResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/requests/{id}/refuse\x12\x85\x01\n" +
-	"\fCloseRequest\x12'.enlace.operator.v1.CloseRequestRequest\x1a(.enlace.operator.v1.CloseRequestResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/requests/{id}/close2\xe3\x01\n" +
+	"\fCloseRequest\x12'.enlace.operator.v1.CloseRequestRequest\x1a(.enlace.operator.v1.CloseRequestResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/requests/{id}/close2\xb4\r\n" +
+	"\fAlertService\x12u\n" +
+	"\vCreateAlert\x12&.enlace.operator.v1.CreateAlertRequest\x1a'.enlace.operator.v1.CreateAlertResponse\"\x15\x82\xd3\xe4\x93\x02\x0f:\x01*\"\n" +
+	"/v1/alerts\x12z\n" +
+	"\n" +
+	"CheckAlert\x12%.enlace.operator.v1.CheckAlertRequest\x1a&.enlace.operator.v1.CheckAlertResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/alerts/{id}/check\x12\x85\x01\n" +
+	"\fPublishAlert\x12'.enlace.operator.v1.PublishAlertRequest\x1a(.enlace.operator.v1.PublishAlertResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/alerts/{id}/publish\x12\x85\x01\n" +
+	"\fApproveAlert\x12'.enlace.operator.v1.ApproveAlertRequest\x1a(.enlace.operator.v1.ApproveAlertResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/alerts/{id}/approve\x12\x81\x01\n" +
+	"\vReturnAlert\x12&.enlace.operator.v1.ReturnAlertRequest\x1a'.enlace.operator.v1.ReturnAlertResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/alerts/{id}/return\x12\x81\x01\n" +
+	"\vUpdateAlert\x12&.enlace.operator.v1.UpdateAlertRequest\x1a'.enlace.operator.v1.UpdateAlertResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/alerts/{id}/update\x12\x81\x01\n" +
+	"\vCancelAlert\x12&.enlace.operator.v1.CancelAlertRequest\x1a'.enlace.operator.v1.CancelAlertResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/alerts/{id}/cancel\x12o\n" +
+	"\n" +
+	"ListAlerts\x12%.enlace.operator.v1.ListAlertsRequest\x1a&.enlace.operator.v1.ListAlertsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/alerts\x12n\n" +
+	"\bGetAlert\x12#.enlace.operator.v1.GetAlertRequest\x1a$.enlace.operator.v1.GetAlertResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/alerts/{id}\x12`\n" +
+	"\vWatchAlerts\x12&.enlace.operator.v1.WatchAlertsRequest\x1a'.enlace.operator.v1.WatchAlertsResponse0\x01\x12\x86\x01\n" +
+	"\fGiveFeedback\x12'.enlace.operator.v1.GiveFeedbackRequest\x1a(.enlace.operator.v1.GiveFeedbackResponse\"#\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/v1/alerts/{id}/feedback\x12\x7f\n" +
+	"\vListHolders\x12&.enlace.operator.v1.ListHoldersRequest\x1a'.enlace.operator.v1.ListHoldersResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/alerts/{id}/holders\x12c\n" +
+	"\fAddAlertFile\x12'.enlace.operator.v1.AddAlertFileRequest\x1a(.enlace.operator.v1.AddAlertFileResponse(\x01\x12c\n" +
+	"\fGetAlertFile\x12'.enlace.operator.v1.GetAlertFileRequest\x1a(.enlace.operator.v1.GetAlertFileResponse0\x012\xe8\x04\n" +
+	"\x13SubscriptionService\x12\x88\x01\n" +
+	"\x0fAddSubscription\x12*.enlace.operator.v1.AddSubscriptionRequest\x1a+.enlace.operator.v1.AddSubscriptionResponse\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/subscriptions\x12\xa1\x01\n" +
+	"\x13ApproveSubscription\x12..enlace.operator.v1.ApproveSubscriptionRequest\x1a/.enlace.operator.v1.ApproveSubscriptionResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/subscriptions/{id}/approve\x12\x8b\x01\n" +
+	"\x11ListSubscriptions\x12,.enlace.operator.v1.ListSubscriptionsRequest\x1a-.enlace.operator.v1.ListSubscriptionsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/subscriptions\x12\x93\x01\n" +
+	"\x12RemoveSubscription\x12-.enlace.operator.v1.RemoveSubscriptionRequest\x1a..enlace.operator.v1.RemoveSubscriptionResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/subscriptions/{id}2\xe3\x01\n" +
 	"\x11AttachmentService\x12f\n" +
 	"\rAddAttachment\x12(.enlace.operator.v1.AddAttachmentRequest\x1a).enlace.operator.v1.AddAttachmentResponse(\x01\x12f\n" +
 	"\rGetAttachment\x12(.enlace.operator.v1.GetAttachmentRequest\x1a).enlace.operator.v1.GetAttachmentResponse0\x012\xfd\x02\n" +
@@ -4920,196 +7650,298 @@ func file_enlace_operator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_enlace_operator_v1_operator_proto_rawDescData
 }
 
-var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
 var file_enlace_operator_v1_operator_proto_goTypes = []any{
-	(*LoginRequest)(nil),               // 0: enlace.operator.v1.LoginRequest
-	(*LoginResponse)(nil),              // 1: enlace.operator.v1.LoginResponse
-	(*LogoutRequest)(nil),              // 2: enlace.operator.v1.LogoutRequest
-	(*LogoutResponse)(nil),             // 3: enlace.operator.v1.LogoutResponse
-	(*WhoAmIRequest)(nil),              // 4: enlace.operator.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),             // 5: enlace.operator.v1.WhoAmIResponse
-	(*IssueTokenRequest)(nil),          // 6: enlace.operator.v1.IssueTokenRequest
-	(*IssueTokenResponse)(nil),         // 7: enlace.operator.v1.IssueTokenResponse
-	(*ListTokensRequest)(nil),          // 8: enlace.operator.v1.ListTokensRequest
-	(*TokenInfo)(nil),                  // 9: enlace.operator.v1.TokenInfo
-	(*ListTokensResponse)(nil),         // 10: enlace.operator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),         // 11: enlace.operator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),        // 12: enlace.operator.v1.RevokeTokenResponse
-	(*AddUserRequest)(nil),             // 13: enlace.operator.v1.AddUserRequest
-	(*AddUserResponse)(nil),            // 14: enlace.operator.v1.AddUserResponse
-	(*ListUsersRequest)(nil),           // 15: enlace.operator.v1.ListUsersRequest
-	(*UserInfo)(nil),                   // 16: enlace.operator.v1.UserInfo
-	(*ListUsersResponse)(nil),          // 17: enlace.operator.v1.ListUsersResponse
-	(*SetRolesRequest)(nil),            // 18: enlace.operator.v1.SetRolesRequest
-	(*SetRolesResponse)(nil),           // 19: enlace.operator.v1.SetRolesResponse
-	(*LockUserRequest)(nil),            // 20: enlace.operator.v1.LockUserRequest
-	(*LockUserResponse)(nil),           // 21: enlace.operator.v1.LockUserResponse
-	(*ResetPasswordRequest)(nil),       // 22: enlace.operator.v1.ResetPasswordRequest
-	(*ResetPasswordResponse)(nil),      // 23: enlace.operator.v1.ResetPasswordResponse
-	(*Draft)(nil),                      // 24: enlace.operator.v1.Draft
-	(*CreateRequestRequest)(nil),       // 25: enlace.operator.v1.CreateRequestRequest
-	(*CreateRequestResponse)(nil),      // 26: enlace.operator.v1.CreateRequestResponse
-	(*CheckRequestRequest)(nil),        // 27: enlace.operator.v1.CheckRequestRequest
-	(*Finding)(nil),                    // 28: enlace.operator.v1.Finding
-	(*CheckRequestResponse)(nil),       // 29: enlace.operator.v1.CheckRequestResponse
-	(*SendRequestRequest)(nil),         // 30: enlace.operator.v1.SendRequestRequest
-	(*SendRequestResponse)(nil),        // 31: enlace.operator.v1.SendRequestResponse
-	(*ApproveRequestRequest)(nil),      // 32: enlace.operator.v1.ApproveRequestRequest
-	(*ApproveRequestResponse)(nil),     // 33: enlace.operator.v1.ApproveRequestResponse
-	(*ReturnRequestRequest)(nil),       // 34: enlace.operator.v1.ReturnRequestRequest
-	(*ReturnRequestResponse)(nil),      // 35: enlace.operator.v1.ReturnRequestResponse
-	(*ListRequestsRequest)(nil),        // 36: enlace.operator.v1.ListRequestsRequest
-	(*RequestSummary)(nil),             // 37: enlace.operator.v1.RequestSummary
-	(*ListRequestsResponse)(nil),       // 38: enlace.operator.v1.ListRequestsResponse
-	(*GetRequestRequest)(nil),          // 39: enlace.operator.v1.GetRequestRequest
-	(*ReceiptInfo)(nil),                // 40: enlace.operator.v1.ReceiptInfo
-	(*AttachmentInfo)(nil),             // 41: enlace.operator.v1.AttachmentInfo
-	(*Step)(nil),                       // 42: enlace.operator.v1.Step
-	(*GetRequestResponse)(nil),         // 43: enlace.operator.v1.GetRequestResponse
-	(*WatchRequestsRequest)(nil),       // 44: enlace.operator.v1.WatchRequestsRequest
-	(*WatchRequestsResponse)(nil),      // 45: enlace.operator.v1.WatchRequestsResponse
-	(*AcknowledgeRequestRequest)(nil),  // 46: enlace.operator.v1.AcknowledgeRequestRequest
-	(*AcknowledgeRequestResponse)(nil), // 47: enlace.operator.v1.AcknowledgeRequestResponse
-	(*AnswerRequestRequest)(nil),       // 48: enlace.operator.v1.AnswerRequestRequest
-	(*AnswerRequestResponse)(nil),      // 49: enlace.operator.v1.AnswerRequestResponse
-	(*RefuseRequestRequest)(nil),       // 50: enlace.operator.v1.RefuseRequestRequest
-	(*RefuseRequestResponse)(nil),      // 51: enlace.operator.v1.RefuseRequestResponse
-	(*CloseRequestRequest)(nil),        // 52: enlace.operator.v1.CloseRequestRequest
-	(*CloseRequestResponse)(nil),       // 53: enlace.operator.v1.CloseRequestResponse
-	(*AddAttachmentRequest)(nil),       // 54: enlace.operator.v1.AddAttachmentRequest
-	(*AddAttachmentResponse)(nil),      // 55: enlace.operator.v1.AddAttachmentResponse
-	(*GetAttachmentRequest)(nil),       // 56: enlace.operator.v1.GetAttachmentRequest
-	(*GetAttachmentResponse)(nil),      // 57: enlace.operator.v1.GetAttachmentResponse
-	(*ListEntriesRequest)(nil),         // 58: enlace.operator.v1.ListEntriesRequest
-	(*AuthorityInfo)(nil),              // 59: enlace.operator.v1.AuthorityInfo
-	(*LocalName)(nil),                  // 60: enlace.operator.v1.LocalName
-	(*DeskInfo)(nil),                   // 61: enlace.operator.v1.DeskInfo
-	(*NodeInfo)(nil),                   // 62: enlace.operator.v1.NodeInfo
-	(*StateInfo)(nil),                  // 63: enlace.operator.v1.StateInfo
-	(*ListEntriesResponse)(nil),        // 64: enlace.operator.v1.ListEntriesResponse
-	(*GetEntryRequest)(nil),            // 65: enlace.operator.v1.GetEntryRequest
-	(*GetEntryResponse)(nil),           // 66: enlace.operator.v1.GetEntryResponse
-	(*FindAuthorityRequest)(nil),       // 67: enlace.operator.v1.FindAuthorityRequest
-	(*FindAuthorityResponse)(nil),      // 68: enlace.operator.v1.FindAuthorityResponse
-	(*GetStatusRequest)(nil),           // 69: enlace.operator.v1.GetStatusRequest
-	(*Component)(nil),                  // 70: enlace.operator.v1.Component
-	(*PeerInfo)(nil),                   // 71: enlace.operator.v1.PeerInfo
-	(*GetStatusResponse)(nil),          // 72: enlace.operator.v1.GetStatusResponse
-	(*ExplainPolicyRequest)(nil),       // 73: enlace.operator.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),      // 74: enlace.operator.v1.ExplainPolicyResponse
-	(*v1.Request)(nil),                 // 75: enlace.format.v1.Request
-	(*v1.Ask)(nil),                     // 76: enlace.format.v1.Ask
-	(*v1.Subject)(nil),                 // 77: enlace.format.v1.Subject
-	(*v1.Acknowledgement)(nil),         // 78: enlace.format.v1.Acknowledgement
-	(*v1.Answer)(nil),                  // 79: enlace.format.v1.Answer
-	(*v1.Refusal)(nil),                 // 80: enlace.format.v1.Refusal
-	(*v1.Closing)(nil),                 // 81: enlace.format.v1.Closing
-	(*v1.AttachmentNote)(nil),          // 82: enlace.format.v1.AttachmentNote
+	(*LoginRequest)(nil),                // 0: enlace.operator.v1.LoginRequest
+	(*LoginResponse)(nil),               // 1: enlace.operator.v1.LoginResponse
+	(*LogoutRequest)(nil),               // 2: enlace.operator.v1.LogoutRequest
+	(*LogoutResponse)(nil),              // 3: enlace.operator.v1.LogoutResponse
+	(*WhoAmIRequest)(nil),               // 4: enlace.operator.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 5: enlace.operator.v1.WhoAmIResponse
+	(*IssueTokenRequest)(nil),           // 6: enlace.operator.v1.IssueTokenRequest
+	(*IssueTokenResponse)(nil),          // 7: enlace.operator.v1.IssueTokenResponse
+	(*ListTokensRequest)(nil),           // 8: enlace.operator.v1.ListTokensRequest
+	(*TokenInfo)(nil),                   // 9: enlace.operator.v1.TokenInfo
+	(*ListTokensResponse)(nil),          // 10: enlace.operator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),          // 11: enlace.operator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),         // 12: enlace.operator.v1.RevokeTokenResponse
+	(*AddUserRequest)(nil),              // 13: enlace.operator.v1.AddUserRequest
+	(*AddUserResponse)(nil),             // 14: enlace.operator.v1.AddUserResponse
+	(*ListUsersRequest)(nil),            // 15: enlace.operator.v1.ListUsersRequest
+	(*UserInfo)(nil),                    // 16: enlace.operator.v1.UserInfo
+	(*ListUsersResponse)(nil),           // 17: enlace.operator.v1.ListUsersResponse
+	(*SetRolesRequest)(nil),             // 18: enlace.operator.v1.SetRolesRequest
+	(*SetRolesResponse)(nil),            // 19: enlace.operator.v1.SetRolesResponse
+	(*LockUserRequest)(nil),             // 20: enlace.operator.v1.LockUserRequest
+	(*LockUserResponse)(nil),            // 21: enlace.operator.v1.LockUserResponse
+	(*ResetPasswordRequest)(nil),        // 22: enlace.operator.v1.ResetPasswordRequest
+	(*ResetPasswordResponse)(nil),       // 23: enlace.operator.v1.ResetPasswordResponse
+	(*Draft)(nil),                       // 24: enlace.operator.v1.Draft
+	(*CreateRequestRequest)(nil),        // 25: enlace.operator.v1.CreateRequestRequest
+	(*CreateRequestResponse)(nil),       // 26: enlace.operator.v1.CreateRequestResponse
+	(*CheckRequestRequest)(nil),         // 27: enlace.operator.v1.CheckRequestRequest
+	(*Finding)(nil),                     // 28: enlace.operator.v1.Finding
+	(*CheckRequestResponse)(nil),        // 29: enlace.operator.v1.CheckRequestResponse
+	(*SendRequestRequest)(nil),          // 30: enlace.operator.v1.SendRequestRequest
+	(*SendRequestResponse)(nil),         // 31: enlace.operator.v1.SendRequestResponse
+	(*ApproveRequestRequest)(nil),       // 32: enlace.operator.v1.ApproveRequestRequest
+	(*ApproveRequestResponse)(nil),      // 33: enlace.operator.v1.ApproveRequestResponse
+	(*ReturnRequestRequest)(nil),        // 34: enlace.operator.v1.ReturnRequestRequest
+	(*ReturnRequestResponse)(nil),       // 35: enlace.operator.v1.ReturnRequestResponse
+	(*ListRequestsRequest)(nil),         // 36: enlace.operator.v1.ListRequestsRequest
+	(*RequestSummary)(nil),              // 37: enlace.operator.v1.RequestSummary
+	(*ListRequestsResponse)(nil),        // 38: enlace.operator.v1.ListRequestsResponse
+	(*GetRequestRequest)(nil),           // 39: enlace.operator.v1.GetRequestRequest
+	(*ReceiptInfo)(nil),                 // 40: enlace.operator.v1.ReceiptInfo
+	(*AttachmentInfo)(nil),              // 41: enlace.operator.v1.AttachmentInfo
+	(*Step)(nil),                        // 42: enlace.operator.v1.Step
+	(*GetRequestResponse)(nil),          // 43: enlace.operator.v1.GetRequestResponse
+	(*WatchRequestsRequest)(nil),        // 44: enlace.operator.v1.WatchRequestsRequest
+	(*WatchRequestsResponse)(nil),       // 45: enlace.operator.v1.WatchRequestsResponse
+	(*AcknowledgeRequestRequest)(nil),   // 46: enlace.operator.v1.AcknowledgeRequestRequest
+	(*AcknowledgeRequestResponse)(nil),  // 47: enlace.operator.v1.AcknowledgeRequestResponse
+	(*AnswerRequestRequest)(nil),        // 48: enlace.operator.v1.AnswerRequestRequest
+	(*AnswerRequestResponse)(nil),       // 49: enlace.operator.v1.AnswerRequestResponse
+	(*RefuseRequestRequest)(nil),        // 50: enlace.operator.v1.RefuseRequestRequest
+	(*RefuseRequestResponse)(nil),       // 51: enlace.operator.v1.RefuseRequestResponse
+	(*CloseRequestRequest)(nil),         // 52: enlace.operator.v1.CloseRequestRequest
+	(*CloseRequestResponse)(nil),        // 53: enlace.operator.v1.CloseRequestResponse
+	(*AddAttachmentRequest)(nil),        // 54: enlace.operator.v1.AddAttachmentRequest
+	(*AddAttachmentResponse)(nil),       // 55: enlace.operator.v1.AddAttachmentResponse
+	(*GetAttachmentRequest)(nil),        // 56: enlace.operator.v1.GetAttachmentRequest
+	(*GetAttachmentResponse)(nil),       // 57: enlace.operator.v1.GetAttachmentResponse
+	(*ListEntriesRequest)(nil),          // 58: enlace.operator.v1.ListEntriesRequest
+	(*AuthorityInfo)(nil),               // 59: enlace.operator.v1.AuthorityInfo
+	(*LocalName)(nil),                   // 60: enlace.operator.v1.LocalName
+	(*DeskInfo)(nil),                    // 61: enlace.operator.v1.DeskInfo
+	(*NodeInfo)(nil),                    // 62: enlace.operator.v1.NodeInfo
+	(*StateInfo)(nil),                   // 63: enlace.operator.v1.StateInfo
+	(*ListEntriesResponse)(nil),         // 64: enlace.operator.v1.ListEntriesResponse
+	(*GetEntryRequest)(nil),             // 65: enlace.operator.v1.GetEntryRequest
+	(*GetEntryResponse)(nil),            // 66: enlace.operator.v1.GetEntryResponse
+	(*FindAuthorityRequest)(nil),        // 67: enlace.operator.v1.FindAuthorityRequest
+	(*FindAuthorityResponse)(nil),       // 68: enlace.operator.v1.FindAuthorityResponse
+	(*GetStatusRequest)(nil),            // 69: enlace.operator.v1.GetStatusRequest
+	(*Component)(nil),                   // 70: enlace.operator.v1.Component
+	(*PeerInfo)(nil),                    // 71: enlace.operator.v1.PeerInfo
+	(*GetStatusResponse)(nil),           // 72: enlace.operator.v1.GetStatusResponse
+	(*ExplainPolicyRequest)(nil),        // 73: enlace.operator.v1.ExplainPolicyRequest
+	(*ExplainPolicyResponse)(nil),       // 74: enlace.operator.v1.ExplainPolicyResponse
+	(*AlertDraft)(nil),                  // 75: enlace.operator.v1.AlertDraft
+	(*CreateAlertRequest)(nil),          // 76: enlace.operator.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),         // 77: enlace.operator.v1.CreateAlertResponse
+	(*CheckAlertRequest)(nil),           // 78: enlace.operator.v1.CheckAlertRequest
+	(*CheckAlertResponse)(nil),          // 79: enlace.operator.v1.CheckAlertResponse
+	(*PublishAlertRequest)(nil),         // 80: enlace.operator.v1.PublishAlertRequest
+	(*PublishAlertResponse)(nil),        // 81: enlace.operator.v1.PublishAlertResponse
+	(*ApproveAlertRequest)(nil),         // 82: enlace.operator.v1.ApproveAlertRequest
+	(*ApproveAlertResponse)(nil),        // 83: enlace.operator.v1.ApproveAlertResponse
+	(*ReturnAlertRequest)(nil),          // 84: enlace.operator.v1.ReturnAlertRequest
+	(*ReturnAlertResponse)(nil),         // 85: enlace.operator.v1.ReturnAlertResponse
+	(*UpdateAlertRequest)(nil),          // 86: enlace.operator.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),         // 87: enlace.operator.v1.UpdateAlertResponse
+	(*CancelAlertRequest)(nil),          // 88: enlace.operator.v1.CancelAlertRequest
+	(*CancelAlertResponse)(nil),         // 89: enlace.operator.v1.CancelAlertResponse
+	(*ListAlertsRequest)(nil),           // 90: enlace.operator.v1.ListAlertsRequest
+	(*AlertSummary)(nil),                // 91: enlace.operator.v1.AlertSummary
+	(*ListAlertsResponse)(nil),          // 92: enlace.operator.v1.ListAlertsResponse
+	(*GetAlertRequest)(nil),             // 93: enlace.operator.v1.GetAlertRequest
+	(*AlertStep)(nil),                   // 94: enlace.operator.v1.AlertStep
+	(*GetAlertResponse)(nil),            // 95: enlace.operator.v1.GetAlertResponse
+	(*WatchAlertsRequest)(nil),          // 96: enlace.operator.v1.WatchAlertsRequest
+	(*WatchAlertsResponse)(nil),         // 97: enlace.operator.v1.WatchAlertsResponse
+	(*GiveFeedbackRequest)(nil),         // 98: enlace.operator.v1.GiveFeedbackRequest
+	(*GiveFeedbackResponse)(nil),        // 99: enlace.operator.v1.GiveFeedbackResponse
+	(*ListHoldersRequest)(nil),          // 100: enlace.operator.v1.ListHoldersRequest
+	(*Holder)(nil),                      // 101: enlace.operator.v1.Holder
+	(*ListHoldersResponse)(nil),         // 102: enlace.operator.v1.ListHoldersResponse
+	(*AddAlertFileRequest)(nil),         // 103: enlace.operator.v1.AddAlertFileRequest
+	(*AddAlertFileResponse)(nil),        // 104: enlace.operator.v1.AddAlertFileResponse
+	(*GetAlertFileRequest)(nil),         // 105: enlace.operator.v1.GetAlertFileRequest
+	(*GetAlertFileResponse)(nil),        // 106: enlace.operator.v1.GetAlertFileResponse
+	(*Subscription)(nil),                // 107: enlace.operator.v1.Subscription
+	(*AddSubscriptionRequest)(nil),      // 108: enlace.operator.v1.AddSubscriptionRequest
+	(*AddSubscriptionResponse)(nil),     // 109: enlace.operator.v1.AddSubscriptionResponse
+	(*ApproveSubscriptionRequest)(nil),  // 110: enlace.operator.v1.ApproveSubscriptionRequest
+	(*ApproveSubscriptionResponse)(nil), // 111: enlace.operator.v1.ApproveSubscriptionResponse
+	(*ListSubscriptionsRequest)(nil),    // 112: enlace.operator.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),   // 113: enlace.operator.v1.ListSubscriptionsResponse
+	(*RemoveSubscriptionRequest)(nil),   // 114: enlace.operator.v1.RemoveSubscriptionRequest
+	(*RemoveSubscriptionResponse)(nil),  // 115: enlace.operator.v1.RemoveSubscriptionResponse
+	(*v1.Request)(nil),                  // 116: enlace.format.v1.Request
+	(*v1.Ask)(nil),                      // 117: enlace.format.v1.Ask
+	(*v1.Subject)(nil),                  // 118: enlace.format.v1.Subject
+	(*v1.Acknowledgement)(nil),          // 119: enlace.format.v1.Acknowledgement
+	(*v1.Answer)(nil),                   // 120: enlace.format.v1.Answer
+	(*v1.Refusal)(nil),                  // 121: enlace.format.v1.Refusal
+	(*v1.Closing)(nil),                  // 122: enlace.format.v1.Closing
+	(*v1.AttachmentNote)(nil),           // 123: enlace.format.v1.AttachmentNote
+	(*v1.AlertNotice)(nil),              // 124: enlace.format.v1.AlertNotice
+	(*v1.File)(nil),                     // 125: enlace.format.v1.File
+	(*v1.Cancellation)(nil),             // 126: enlace.format.v1.Cancellation
+	(*v1.Feedback)(nil),                 // 127: enlace.format.v1.Feedback
 }
 var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
-	9,  // 0: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
-	16, // 1: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
-	75, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
-	76, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
-	77, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
-	24, // 5: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
-	28, // 6: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
-	37, // 7: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
-	40, // 8: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
-	78, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	79, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
-	80, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
-	81, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
-	77, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
-	37, // 14: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	75, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
-	76, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
-	77, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
-	41, // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	42, // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
-	37, // 20: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	78, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	79, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	77, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	80, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	81, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	82, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	60, // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
-	61, // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
-	63, // 29: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
-	59, // 30: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	62, // 31: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
-	63, // 32: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
-	59, // 33: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
-	62, // 34: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
-	59, // 35: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	70, // 36: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	71, // 37: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	0,  // 38: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	2,  // 39: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	4,  // 40: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	6,  // 41: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	8,  // 42: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	11, // 43: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	13, // 44: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	15, // 45: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	18, // 46: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	20, // 47: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	22, // 48: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	25, // 49: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	27, // 50: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	30, // 51: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	32, // 52: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	34, // 53: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	36, // 54: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	39, // 55: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	44, // 56: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	46, // 57: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	48, // 58: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	50, // 59: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	52, // 60: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	54, // 61: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	56, // 62: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	58, // 63: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	65, // 64: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	67, // 65: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	69, // 66: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	73, // 67: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	1,  // 68: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	3,  // 69: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	5,  // 70: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	7,  // 71: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	10, // 72: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	12, // 73: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	14, // 74: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	17, // 75: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	19, // 76: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	21, // 77: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	23, // 78: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	26, // 79: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	29, // 80: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	31, // 81: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	33, // 82: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	35, // 83: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	38, // 84: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	43, // 85: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	45, // 86: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	47, // 87: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	49, // 88: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	51, // 89: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	53, // 90: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	55, // 91: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	57, // 92: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	64, // 93: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	66, // 94: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	68, // 95: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	72, // 96: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	74, // 97: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	68, // [68:98] is the sub-list for method output_type
-	38, // [38:68] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	9,   // 0: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
+	16,  // 1: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
+	116, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
+	117, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
+	118, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
+	24,  // 5: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
+	28,  // 6: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
+	37,  // 7: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
+	40,  // 8: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
+	119, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	120, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
+	121, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
+	122, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
+	118, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
+	37,  // 14: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	116, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
+	117, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
+	118, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
+	41,  // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	42,  // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
+	37,  // 20: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	119, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	120, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	118, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	121, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	122, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	123, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	60,  // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
+	61,  // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
+	63,  // 29: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
+	59,  // 30: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	62,  // 31: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
+	63,  // 32: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
+	59,  // 33: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
+	62,  // 34: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
+	59,  // 35: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	70,  // 36: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	71,  // 37: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	124, // 38: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	118, // 39: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	125, // 40: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	75,  // 41: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	28,  // 42: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	75,  // 43: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	91,  // 44: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	126, // 45: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	127, // 46: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	91,  // 47: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	124, // 48: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	118, // 49: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	125, // 50: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	41,  // 51: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	94,  // 52: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	95,  // 53: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	127, // 54: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	101, // 55: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	123, // 56: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	107, // 57: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	107, // 58: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	0,   // 59: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	2,   // 60: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	4,   // 61: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	6,   // 62: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	8,   // 63: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	11,  // 64: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	13,  // 65: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	15,  // 66: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	18,  // 67: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	20,  // 68: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	22,  // 69: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	25,  // 70: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	27,  // 71: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	30,  // 72: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	32,  // 73: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	34,  // 74: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	36,  // 75: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	39,  // 76: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	44,  // 77: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	46,  // 78: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	48,  // 79: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	50,  // 80: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	52,  // 81: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	76,  // 82: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	78,  // 83: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	80,  // 84: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	82,  // 85: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	84,  // 86: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	86,  // 87: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	88,  // 88: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	90,  // 89: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	93,  // 90: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	96,  // 91: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	98,  // 92: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	100, // 93: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	103, // 94: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	105, // 95: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	108, // 96: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	110, // 97: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	112, // 98: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	114, // 99: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	54,  // 100: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	56,  // 101: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	58,  // 102: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	65,  // 103: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	67,  // 104: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	69,  // 105: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	73,  // 106: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	1,   // 107: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	3,   // 108: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	5,   // 109: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	7,   // 110: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	10,  // 111: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	12,  // 112: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	14,  // 113: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	17,  // 114: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	19,  // 115: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	21,  // 116: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	23,  // 117: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	26,  // 118: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	29,  // 119: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	31,  // 120: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	33,  // 121: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	35,  // 122: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	38,  // 123: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	43,  // 124: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	45,  // 125: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	47,  // 126: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	49,  // 127: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	51,  // 128: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	53,  // 129: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	77,  // 130: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	79,  // 131: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	81,  // 132: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	83,  // 133: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	85,  // 134: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	87,  // 135: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	89,  // 136: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	92,  // 137: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	95,  // 138: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	97,  // 139: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	99,  // 140: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	102, // 141: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	104, // 142: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	106, // 143: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	109, // 144: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	111, // 145: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	113, // 146: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	115, // 147: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	55,  // 148: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	57,  // 149: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	64,  // 150: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	66,  // 151: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	68,  // 152: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	72,  // 153: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	74,  // 154: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	107, // [107:155] is the sub-list for method output_type
+	59,  // [59:107] is the sub-list for method input_type
+	59,  // [59:59] is the sub-list for extension type_name
+	59,  // [59:59] is the sub-list for extension extendee
+	0,   // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
@@ -5123,9 +7955,9 @@ func file_enlace_operator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_operator_v1_operator_proto_rawDesc), len(file_enlace_operator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   75,
+			NumMessages:   116,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   8,
 		},
 		GoTypes:           file_enlace_operator_v1_operator_proto_goTypes,
 		DependencyIndexes: file_enlace_operator_v1_operator_proto_depIdxs,

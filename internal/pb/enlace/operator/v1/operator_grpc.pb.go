@@ -1114,6 +1114,844 @@ var RequestService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	AlertService_CreateAlert_FullMethodName  = "/enlace.operator.v1.AlertService/CreateAlert"
+	AlertService_CheckAlert_FullMethodName   = "/enlace.operator.v1.AlertService/CheckAlert"
+	AlertService_PublishAlert_FullMethodName = "/enlace.operator.v1.AlertService/PublishAlert"
+	AlertService_ApproveAlert_FullMethodName = "/enlace.operator.v1.AlertService/ApproveAlert"
+	AlertService_ReturnAlert_FullMethodName  = "/enlace.operator.v1.AlertService/ReturnAlert"
+	AlertService_UpdateAlert_FullMethodName  = "/enlace.operator.v1.AlertService/UpdateAlert"
+	AlertService_CancelAlert_FullMethodName  = "/enlace.operator.v1.AlertService/CancelAlert"
+	AlertService_ListAlerts_FullMethodName   = "/enlace.operator.v1.AlertService/ListAlerts"
+	AlertService_GetAlert_FullMethodName     = "/enlace.operator.v1.AlertService/GetAlert"
+	AlertService_WatchAlerts_FullMethodName  = "/enlace.operator.v1.AlertService/WatchAlerts"
+	AlertService_GiveFeedback_FullMethodName = "/enlace.operator.v1.AlertService/GiveFeedback"
+	AlertService_ListHolders_FullMethodName  = "/enlace.operator.v1.AlertService/ListHolders"
+	AlertService_AddAlertFile_FullMethodName = "/enlace.operator.v1.AlertService/AddAlertFile"
+	AlertService_GetAlertFile_FullMethodName = "/enlace.operator.v1.AlertService/GetAlertFile"
+)
+
+// AlertServiceClient is the client API for AlertService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// AlertService publishes, receives and follows alerts.
+type AlertServiceClient interface {
+	// CreateAlert stores a draft; nothing leaves the node.
+	CreateAlert(ctx context.Context, in *CreateAlertRequest, opts ...grpc.CallOption) (*CreateAlertResponse, error)
+	// CheckAlert lists what is missing or doubtful, and who would receive it.
+	CheckAlert(ctx context.Context, in *CheckAlertRequest, opts ...grpc.CallOption) (*CheckAlertResponse, error)
+	// PublishAlert submits: to approval where policy wants two persons, else to the audience.
+	PublishAlert(ctx context.Context, in *PublishAlertRequest, opts ...grpc.CallOption) (*PublishAlertResponse, error)
+	ApproveAlert(ctx context.Context, in *ApproveAlertRequest, opts ...grpc.CallOption) (*ApproveAlertResponse, error)
+	ReturnAlert(ctx context.Context, in *ReturnAlertRequest, opts ...grpc.CallOption) (*ReturnAlertResponse, error)
+	// UpdateAlert drafts the next version of an issued alert; it is published like the first.
+	UpdateAlert(ctx context.Context, in *UpdateAlertRequest, opts ...grpc.CallOption) (*UpdateAlertResponse, error)
+	CancelAlert(ctx context.Context, in *CancelAlertRequest, opts ...grpc.CallOption) (*CancelAlertResponse, error)
+	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
+	GetAlert(ctx context.Context, in *GetAlertRequest, opts ...grpc.CallOption) (*GetAlertResponse, error)
+	// WatchAlerts streams changes from a cursor on, each alert with its content.
+	WatchAlerts(ctx context.Context, in *WatchAlertsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAlertsResponse], error)
+	// GiveFeedback tells the issuer what was found.
+	GiveFeedback(ctx context.Context, in *GiveFeedbackRequest, opts ...grpc.CallOption) (*GiveFeedbackResponse, error)
+	// ListHolders says who has an alert of ours, who not, and who confirmed its end.
+	ListHolders(ctx context.Context, in *ListHoldersRequest, opts ...grpc.CallOption) (*ListHoldersResponse, error)
+	// AddAlertFile seals a file to a draft.
+	AddAlertFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AddAlertFileRequest, AddAlertFileResponse], error)
+	// GetAlertFile streams the plaintext of a file, which is pulled from the issuer first if it is not here.
+	GetAlertFile(ctx context.Context, in *GetAlertFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetAlertFileResponse], error)
+}
+
+type alertServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewAlertServiceClient(cc grpc.ClientConnInterface) AlertServiceClient {
+	return &alertServiceClient{cc}
+}
+
+func (c *alertServiceClient) CreateAlert(ctx context.Context, in *CreateAlertRequest, opts ...grpc.CallOption) (*CreateAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_CreateAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) CheckAlert(ctx context.Context, in *CheckAlertRequest, opts ...grpc.CallOption) (*CheckAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_CheckAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) PublishAlert(ctx context.Context, in *PublishAlertRequest, opts ...grpc.CallOption) (*PublishAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_PublishAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) ApproveAlert(ctx context.Context, in *ApproveAlertRequest, opts ...grpc.CallOption) (*ApproveAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_ApproveAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) ReturnAlert(ctx context.Context, in *ReturnAlertRequest, opts ...grpc.CallOption) (*ReturnAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReturnAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_ReturnAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) UpdateAlert(ctx context.Context, in *UpdateAlertRequest, opts ...grpc.CallOption) (*UpdateAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_UpdateAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) CancelAlert(ctx context.Context, in *CancelAlertRequest, opts ...grpc.CallOption) (*CancelAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_CancelAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAlertsResponse)
+	err := c.cc.Invoke(ctx, AlertService_ListAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) GetAlert(ctx context.Context, in *GetAlertRequest, opts ...grpc.CallOption) (*GetAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAlertResponse)
+	err := c.cc.Invoke(ctx, AlertService_GetAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) WatchAlerts(ctx context.Context, in *WatchAlertsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAlertsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AlertService_ServiceDesc.Streams[0], AlertService_WatchAlerts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchAlertsRequest, WatchAlertsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_WatchAlertsClient = grpc.ServerStreamingClient[WatchAlertsResponse]
+
+func (c *alertServiceClient) GiveFeedback(ctx context.Context, in *GiveFeedbackRequest, opts ...grpc.CallOption) (*GiveFeedbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GiveFeedbackResponse)
+	err := c.cc.Invoke(ctx, AlertService_GiveFeedback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) ListHolders(ctx context.Context, in *ListHoldersRequest, opts ...grpc.CallOption) (*ListHoldersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHoldersResponse)
+	err := c.cc.Invoke(ctx, AlertService_ListHolders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *alertServiceClient) AddAlertFile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[AddAlertFileRequest, AddAlertFileResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AlertService_ServiceDesc.Streams[1], AlertService_AddAlertFile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AddAlertFileRequest, AddAlertFileResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_AddAlertFileClient = grpc.ClientStreamingClient[AddAlertFileRequest, AddAlertFileResponse]
+
+func (c *alertServiceClient) GetAlertFile(ctx context.Context, in *GetAlertFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetAlertFileResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AlertService_ServiceDesc.Streams[2], AlertService_GetAlertFile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetAlertFileRequest, GetAlertFileResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_GetAlertFileClient = grpc.ServerStreamingClient[GetAlertFileResponse]
+
+// AlertServiceServer is the server API for AlertService service.
+// All implementations must embed UnimplementedAlertServiceServer
+// for forward compatibility.
+//
+// AlertService publishes, receives and follows alerts.
+type AlertServiceServer interface {
+	// CreateAlert stores a draft; nothing leaves the node.
+	CreateAlert(context.Context, *CreateAlertRequest) (*CreateAlertResponse, error)
+	// CheckAlert lists what is missing or doubtful, and who would receive it.
+	CheckAlert(context.Context, *CheckAlertRequest) (*CheckAlertResponse, error)
+	// PublishAlert submits: to approval where policy wants two persons, else to the audience.
+	PublishAlert(context.Context, *PublishAlertRequest) (*PublishAlertResponse, error)
+	ApproveAlert(context.Context, *ApproveAlertRequest) (*ApproveAlertResponse, error)
+	ReturnAlert(context.Context, *ReturnAlertRequest) (*ReturnAlertResponse, error)
+	// UpdateAlert drafts the next version of an issued alert; it is published like the first.
+	UpdateAlert(context.Context, *UpdateAlertRequest) (*UpdateAlertResponse, error)
+	CancelAlert(context.Context, *CancelAlertRequest) (*CancelAlertResponse, error)
+	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
+	GetAlert(context.Context, *GetAlertRequest) (*GetAlertResponse, error)
+	// WatchAlerts streams changes from a cursor on, each alert with its content.
+	WatchAlerts(*WatchAlertsRequest, grpc.ServerStreamingServer[WatchAlertsResponse]) error
+	// GiveFeedback tells the issuer what was found.
+	GiveFeedback(context.Context, *GiveFeedbackRequest) (*GiveFeedbackResponse, error)
+	// ListHolders says who has an alert of ours, who not, and who confirmed its end.
+	ListHolders(context.Context, *ListHoldersRequest) (*ListHoldersResponse, error)
+	// AddAlertFile seals a file to a draft.
+	AddAlertFile(grpc.ClientStreamingServer[AddAlertFileRequest, AddAlertFileResponse]) error
+	// GetAlertFile streams the plaintext of a file, which is pulled from the issuer first if it is not here.
+	GetAlertFile(*GetAlertFileRequest, grpc.ServerStreamingServer[GetAlertFileResponse]) error
+	mustEmbedUnimplementedAlertServiceServer()
+}
+
+// UnimplementedAlertServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedAlertServiceServer struct{}
+
+func (UnimplementedAlertServiceServer) CreateAlert(context.Context, *CreateAlertRequest) (*CreateAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) CheckAlert(context.Context, *CheckAlertRequest) (*CheckAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) PublishAlert(context.Context, *PublishAlertRequest) (*PublishAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) ApproveAlert(context.Context, *ApproveAlertRequest) (*ApproveAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) ReturnAlert(context.Context, *ReturnAlertRequest) (*ReturnAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReturnAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) UpdateAlert(context.Context, *UpdateAlertRequest) (*UpdateAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) CancelAlert(context.Context, *CancelAlertRequest) (*CancelAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAlerts not implemented")
+}
+func (UnimplementedAlertServiceServer) GetAlert(context.Context, *GetAlertRequest) (*GetAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAlert not implemented")
+}
+func (UnimplementedAlertServiceServer) WatchAlerts(*WatchAlertsRequest, grpc.ServerStreamingServer[WatchAlertsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchAlerts not implemented")
+}
+func (UnimplementedAlertServiceServer) GiveFeedback(context.Context, *GiveFeedbackRequest) (*GiveFeedbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GiveFeedback not implemented")
+}
+func (UnimplementedAlertServiceServer) ListHolders(context.Context, *ListHoldersRequest) (*ListHoldersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHolders not implemented")
+}
+func (UnimplementedAlertServiceServer) AddAlertFile(grpc.ClientStreamingServer[AddAlertFileRequest, AddAlertFileResponse]) error {
+	return status.Error(codes.Unimplemented, "method AddAlertFile not implemented")
+}
+func (UnimplementedAlertServiceServer) GetAlertFile(*GetAlertFileRequest, grpc.ServerStreamingServer[GetAlertFileResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetAlertFile not implemented")
+}
+func (UnimplementedAlertServiceServer) mustEmbedUnimplementedAlertServiceServer() {}
+func (UnimplementedAlertServiceServer) testEmbeddedByValue()                      {}
+
+// UnsafeAlertServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to AlertServiceServer will
+// result in compilation errors.
+type UnsafeAlertServiceServer interface {
+	mustEmbedUnimplementedAlertServiceServer()
+}
+
+func RegisterAlertServiceServer(s grpc.ServiceRegistrar, srv AlertServiceServer) {
+	// If the following call panics, it indicates UnimplementedAlertServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&AlertService_ServiceDesc, srv)
+}
+
+func _AlertService_CreateAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).CreateAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_CreateAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).CreateAlert(ctx, req.(*CreateAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_CheckAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).CheckAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_CheckAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).CheckAlert(ctx, req.(*CheckAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_PublishAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).PublishAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_PublishAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).PublishAlert(ctx, req.(*PublishAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_ApproveAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).ApproveAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_ApproveAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).ApproveAlert(ctx, req.(*ApproveAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_ReturnAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReturnAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).ReturnAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_ReturnAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).ReturnAlert(ctx, req.(*ReturnAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_UpdateAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).UpdateAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_UpdateAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).UpdateAlert(ctx, req.(*UpdateAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_CancelAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).CancelAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_CancelAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).CancelAlert(ctx, req.(*CancelAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_ListAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).ListAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_ListAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).ListAlerts(ctx, req.(*ListAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_GetAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).GetAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_GetAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).GetAlert(ctx, req.(*GetAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_WatchAlerts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchAlertsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AlertServiceServer).WatchAlerts(m, &grpc.GenericServerStream[WatchAlertsRequest, WatchAlertsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_WatchAlertsServer = grpc.ServerStreamingServer[WatchAlertsResponse]
+
+func _AlertService_GiveFeedback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GiveFeedbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).GiveFeedback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_GiveFeedback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).GiveFeedback(ctx, req.(*GiveFeedbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_ListHolders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHoldersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AlertServiceServer).ListHolders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AlertService_ListHolders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AlertServiceServer).ListHolders(ctx, req.(*ListHoldersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AlertService_AddAlertFile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AlertServiceServer).AddAlertFile(&grpc.GenericServerStream[AddAlertFileRequest, AddAlertFileResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_AddAlertFileServer = grpc.ClientStreamingServer[AddAlertFileRequest, AddAlertFileResponse]
+
+func _AlertService_GetAlertFile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetAlertFileRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AlertServiceServer).GetAlertFile(m, &grpc.GenericServerStream[GetAlertFileRequest, GetAlertFileResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AlertService_GetAlertFileServer = grpc.ServerStreamingServer[GetAlertFileResponse]
+
+// AlertService_ServiceDesc is the grpc.ServiceDesc for AlertService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var AlertService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "enlace.operator.v1.AlertService",
+	HandlerType: (*AlertServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateAlert",
+			Handler:    _AlertService_CreateAlert_Handler,
+		},
+		{
+			MethodName: "CheckAlert",
+			Handler:    _AlertService_CheckAlert_Handler,
+		},
+		{
+			MethodName: "PublishAlert",
+			Handler:    _AlertService_PublishAlert_Handler,
+		},
+		{
+			MethodName: "ApproveAlert",
+			Handler:    _AlertService_ApproveAlert_Handler,
+		},
+		{
+			MethodName: "ReturnAlert",
+			Handler:    _AlertService_ReturnAlert_Handler,
+		},
+		{
+			MethodName: "UpdateAlert",
+			Handler:    _AlertService_UpdateAlert_Handler,
+		},
+		{
+			MethodName: "CancelAlert",
+			Handler:    _AlertService_CancelAlert_Handler,
+		},
+		{
+			MethodName: "ListAlerts",
+			Handler:    _AlertService_ListAlerts_Handler,
+		},
+		{
+			MethodName: "GetAlert",
+			Handler:    _AlertService_GetAlert_Handler,
+		},
+		{
+			MethodName: "GiveFeedback",
+			Handler:    _AlertService_GiveFeedback_Handler,
+		},
+		{
+			MethodName: "ListHolders",
+			Handler:    _AlertService_ListHolders_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchAlerts",
+			Handler:       _AlertService_WatchAlerts_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "AddAlertFile",
+			Handler:       _AlertService_AddAlertFile_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "GetAlertFile",
+			Handler:       _AlertService_GetAlertFile_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "enlace/operator/v1/operator.proto",
+}
+
+const (
+	SubscriptionService_AddSubscription_FullMethodName     = "/enlace.operator.v1.SubscriptionService/AddSubscription"
+	SubscriptionService_ApproveSubscription_FullMethodName = "/enlace.operator.v1.SubscriptionService/ApproveSubscription"
+	SubscriptionService_ListSubscriptions_FullMethodName   = "/enlace.operator.v1.SubscriptionService/ListSubscriptions"
+	SubscriptionService_RemoveSubscription_FullMethodName  = "/enlace.operator.v1.SubscriptionService/RemoveSubscription"
+)
+
+// SubscriptionServiceClient is the client API for SubscriptionService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// SubscriptionService says which alerts an authority wants.
+type SubscriptionServiceClient interface {
+	AddSubscription(ctx context.Context, in *AddSubscriptionRequest, opts ...grpc.CallOption) (*AddSubscriptionResponse, error)
+	ApproveSubscription(ctx context.Context, in *ApproveSubscriptionRequest, opts ...grpc.CallOption) (*ApproveSubscriptionResponse, error)
+	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
+	RemoveSubscription(ctx context.Context, in *RemoveSubscriptionRequest, opts ...grpc.CallOption) (*RemoveSubscriptionResponse, error)
+}
+
+type subscriptionServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewSubscriptionServiceClient(cc grpc.ClientConnInterface) SubscriptionServiceClient {
+	return &subscriptionServiceClient{cc}
+}
+
+func (c *subscriptionServiceClient) AddSubscription(ctx context.Context, in *AddSubscriptionRequest, opts ...grpc.CallOption) (*AddSubscriptionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddSubscriptionResponse)
+	err := c.cc.Invoke(ctx, SubscriptionService_AddSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *subscriptionServiceClient) ApproveSubscription(ctx context.Context, in *ApproveSubscriptionRequest, opts ...grpc.CallOption) (*ApproveSubscriptionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApproveSubscriptionResponse)
+	err := c.cc.Invoke(ctx, SubscriptionService_ApproveSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *subscriptionServiceClient) ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSubscriptionsResponse)
+	err := c.cc.Invoke(ctx, SubscriptionService_ListSubscriptions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *subscriptionServiceClient) RemoveSubscription(ctx context.Context, in *RemoveSubscriptionRequest, opts ...grpc.CallOption) (*RemoveSubscriptionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveSubscriptionResponse)
+	err := c.cc.Invoke(ctx, SubscriptionService_RemoveSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SubscriptionServiceServer is the server API for SubscriptionService service.
+// All implementations must embed UnimplementedSubscriptionServiceServer
+// for forward compatibility.
+//
+// SubscriptionService says which alerts an authority wants.
+type SubscriptionServiceServer interface {
+	AddSubscription(context.Context, *AddSubscriptionRequest) (*AddSubscriptionResponse, error)
+	ApproveSubscription(context.Context, *ApproveSubscriptionRequest) (*ApproveSubscriptionResponse, error)
+	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
+	RemoveSubscription(context.Context, *RemoveSubscriptionRequest) (*RemoveSubscriptionResponse, error)
+	mustEmbedUnimplementedSubscriptionServiceServer()
+}
+
+// UnimplementedSubscriptionServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedSubscriptionServiceServer struct{}
+
+func (UnimplementedSubscriptionServiceServer) AddSubscription(context.Context, *AddSubscriptionRequest) (*AddSubscriptionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) ApproveSubscription(context.Context, *ApproveSubscriptionRequest) (*ApproveSubscriptionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSubscriptions not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) RemoveSubscription(context.Context, *RemoveSubscriptionRequest) (*RemoveSubscriptionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveSubscription not implemented")
+}
+func (UnimplementedSubscriptionServiceServer) mustEmbedUnimplementedSubscriptionServiceServer() {}
+func (UnimplementedSubscriptionServiceServer) testEmbeddedByValue()                             {}
+
+// UnsafeSubscriptionServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to SubscriptionServiceServer will
+// result in compilation errors.
+type UnsafeSubscriptionServiceServer interface {
+	mustEmbedUnimplementedSubscriptionServiceServer()
+}
+
+func RegisterSubscriptionServiceServer(s grpc.ServiceRegistrar, srv SubscriptionServiceServer) {
+	// If the following call panics, it indicates UnimplementedSubscriptionServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&SubscriptionService_ServiceDesc, srv)
+}
+
+func _SubscriptionService_AddSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).AddSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_AddSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).AddSubscription(ctx, req.(*AddSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubscriptionService_ApproveSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).ApproveSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_ApproveSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).ApproveSubscription(ctx, req.(*ApproveSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubscriptionService_ListSubscriptions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSubscriptionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).ListSubscriptions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_ListSubscriptions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).ListSubscriptions(ctx, req.(*ListSubscriptionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SubscriptionService_RemoveSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SubscriptionServiceServer).RemoveSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SubscriptionService_RemoveSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SubscriptionServiceServer).RemoveSubscription(ctx, req.(*RemoveSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// SubscriptionService_ServiceDesc is the grpc.ServiceDesc for SubscriptionService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var SubscriptionService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "enlace.operator.v1.SubscriptionService",
+	HandlerType: (*SubscriptionServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "AddSubscription",
+			Handler:    _SubscriptionService_AddSubscription_Handler,
+		},
+		{
+			MethodName: "ApproveSubscription",
+			Handler:    _SubscriptionService_ApproveSubscription_Handler,
+		},
+		{
+			MethodName: "ListSubscriptions",
+			Handler:    _SubscriptionService_ListSubscriptions_Handler,
+		},
+		{
+			MethodName: "RemoveSubscription",
+			Handler:    _SubscriptionService_RemoveSubscription_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "enlace/operator/v1/operator.proto",
+}
+
+const (
 	AttachmentService_AddAttachment_FullMethodName = "/enlace.operator.v1.AttachmentService/AddAttachment"
 	AttachmentService_GetAttachment_FullMethodName = "/enlace.operator.v1.AttachmentService/GetAttachment"
 )

@@ -447,6 +447,409 @@ func (x *PushAttachmentResponse) GetReceipt() []byte {
 	return nil
 }
 
+type ControlRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Canonical bytes of enlace.format.v1.ControlEnvelope.
+	Envelope      []byte `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlRequest) Reset() {
+	*x = ControlRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlRequest) ProtoMessage() {}
+
+func (x *ControlRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlRequest.ProtoReflect.Descriptor instead.
+func (*ControlRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ControlRequest) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+type ControlResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signed(ControlReceipt).
+	Receipt []byte `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// Answer to a chain index: Signed(CumulativeReceipt); empty if there is none yet.
+	Cumulative []byte `protobuf:"bytes,2,opt,name=cumulative,proto3" json:"cumulative,omitempty"`
+	// Answer to a chain index: numbers that the node wants, does not have, and does not expect by the bus.
+	Missing       []*Numbers `protobuf:"bytes,3,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ControlResponse) Reset() {
+	*x = ControlResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ControlResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ControlResponse) ProtoMessage() {}
+
+func (x *ControlResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ControlResponse.ProtoReflect.Descriptor instead.
+func (*ControlResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ControlResponse) GetReceipt() []byte {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *ControlResponse) GetCumulative() []byte {
+	if x != nil {
+		return x.Cumulative
+	}
+	return nil
+}
+
+func (x *ControlResponse) GetMissing() []*Numbers {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+// Numbers is a range, both ends included.
+type Numbers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint64                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Numbers) Reset() {
+	*x = Numbers{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Numbers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Numbers) ProtoMessage() {}
+
+func (x *Numbers) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Numbers.ProtoReflect.Descriptor instead.
+func (*Numbers) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Numbers) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Numbers) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+type DeliverFramesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 64, and 1 MiB together unless it is one.
+	Frames        []*SubjectFrame `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverFramesRequest) Reset() {
+	*x = DeliverFramesRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverFramesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverFramesRequest) ProtoMessage() {}
+
+func (x *DeliverFramesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverFramesRequest.ProtoReflect.Descriptor instead.
+func (*DeliverFramesRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeliverFramesRequest) GetFrames() []*SubjectFrame {
+	if x != nil {
+		return x.Frames
+	}
+	return nil
+}
+
+type SubjectFrame struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Subject string                 `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Signed(Frame).
+	Frame         []byte `protobuf:"bytes,2,opt,name=frame,proto3" json:"frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectFrame) Reset() {
+	*x = SubjectFrame{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectFrame) ProtoMessage() {}
+
+func (x *SubjectFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectFrame.ProtoReflect.Descriptor instead.
+func (*SubjectFrame) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SubjectFrame) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *SubjectFrame) GetFrame() []byte {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+type DeliverFramesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many, from the first on, are stored, held until their key comes, refused or dropped: none of these is to be
+	// sent again.
+	Taken         uint32 `protobuf:"varint,1,opt,name=taken,proto3" json:"taken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliverFramesResponse) Reset() {
+	*x = DeliverFramesResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliverFramesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliverFramesResponse) ProtoMessage() {}
+
+func (x *DeliverFramesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliverFramesResponse.ProtoReflect.Descriptor instead.
+func (*DeliverFramesResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeliverFramesResponse) GetTaken() uint32 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+type PullAttachmentRequest struct {
+	state      protoimpl.MessageState   `protogen:"open.v1"`
+	Attachment *AttachmentStatusRequest `protobuf:"bytes,1,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	// A multiple of 256 KiB.
+	Offset        uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullAttachmentRequest) Reset() {
+	*x = PullAttachmentRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullAttachmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullAttachmentRequest) ProtoMessage() {}
+
+func (x *PullAttachmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullAttachmentRequest.ProtoReflect.Descriptor instead.
+func (*PullAttachmentRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PullAttachmentRequest) GetAttachment() *AttachmentStatusRequest {
+	if x != nil {
+		return x.Attachment
+	}
+	return nil
+}
+
+func (x *PullAttachmentRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type PullAttachmentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 256 KiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullAttachmentResponse) Reset() {
+	*x = PullAttachmentResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullAttachmentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullAttachmentResponse) ProtoMessage() {}
+
+func (x *PullAttachmentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullAttachmentResponse.ProtoReflect.Descriptor instead.
+func (*PullAttachmentResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PullAttachmentResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_enlace_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_enlace_peer_v1_peer_proto_rawDesc = "" +
@@ -478,12 +881,40 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\x16PushAttachmentResponse\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\x04R\x06stored\x12\x1a\n" +
 	"\bcomplete\x18\x02 \x01(\bR\bcomplete\x12\x18\n" +
-	"\areceipt\x18\x03 \x01(\fR\areceipt2\xf5\x02\n" +
+	"\areceipt\x18\x03 \x01(\fR\areceipt\",\n" +
+	"\x0eControlRequest\x12\x1a\n" +
+	"\benvelope\x18\x01 \x01(\fR\benvelope\"~\n" +
+	"\x0fControlResponse\x12\x18\n" +
+	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x1e\n" +
+	"\n" +
+	"cumulative\x18\x02 \x01(\fR\n" +
+	"cumulative\x121\n" +
+	"\amissing\x18\x03 \x03(\v2\x17.enlace.peer.v1.NumbersR\amissing\"3\n" +
+	"\aNumbers\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\"L\n" +
+	"\x14DeliverFramesRequest\x124\n" +
+	"\x06frames\x18\x01 \x03(\v2\x1c.enlace.peer.v1.SubjectFrameR\x06frames\">\n" +
+	"\fSubjectFrame\x12\x18\n" +
+	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
+	"\x05frame\x18\x02 \x01(\fR\x05frame\"-\n" +
+	"\x15DeliverFramesResponse\x12\x14\n" +
+	"\x05taken\x18\x01 \x01(\rR\x05taken\"x\n" +
+	"\x15PullAttachmentRequest\x12G\n" +
+	"\n" +
+	"attachment\x18\x01 \x01(\v2'.enlace.peer.v1.AttachmentStatusRequestR\n" +
+	"attachment\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\",\n" +
+	"\x16PullAttachmentResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\x82\x05\n" +
 	"\vPeerService\x12P\n" +
 	"\tHandshake\x12 .enlace.peer.v1.HandshakeRequest\x1a!.enlace.peer.v1.HandshakeResponse\x12J\n" +
 	"\aDeliver\x12\x1e.enlace.peer.v1.DeliverRequest\x1a\x1f.enlace.peer.v1.DeliverResponse\x12e\n" +
 	"\x10AttachmentStatus\x12'.enlace.peer.v1.AttachmentStatusRequest\x1a(.enlace.peer.v1.AttachmentStatusResponse\x12a\n" +
-	"\x0ePushAttachment\x12%.enlace.peer.v1.PushAttachmentRequest\x1a&.enlace.peer.v1.PushAttachmentResponse(\x01BDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
+	"\x0ePushAttachment\x12%.enlace.peer.v1.PushAttachmentRequest\x1a&.enlace.peer.v1.PushAttachmentResponse(\x01\x12J\n" +
+	"\aControl\x12\x1e.enlace.peer.v1.ControlRequest\x1a\x1f.enlace.peer.v1.ControlResponse\x12\\\n" +
+	"\rDeliverFrames\x12$.enlace.peer.v1.DeliverFramesRequest\x1a%.enlace.peer.v1.DeliverFramesResponse\x12a\n" +
+	"\x0ePullAttachment\x12%.enlace.peer.v1.PullAttachmentRequest\x1a&.enlace.peer.v1.PullAttachmentResponse0\x01BDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_enlace_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -497,7 +928,7 @@ func file_enlace_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_enlace_peer_v1_peer_proto_rawDescData
 }
 
-var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*HandshakeRequest)(nil),         // 0: enlace.peer.v1.HandshakeRequest
 	(*HandshakeResponse)(nil),        // 1: enlace.peer.v1.HandshakeResponse
@@ -507,22 +938,39 @@ var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*AttachmentStatusResponse)(nil), // 5: enlace.peer.v1.AttachmentStatusResponse
 	(*PushAttachmentRequest)(nil),    // 6: enlace.peer.v1.PushAttachmentRequest
 	(*PushAttachmentResponse)(nil),   // 7: enlace.peer.v1.PushAttachmentResponse
+	(*ControlRequest)(nil),           // 8: enlace.peer.v1.ControlRequest
+	(*ControlResponse)(nil),          // 9: enlace.peer.v1.ControlResponse
+	(*Numbers)(nil),                  // 10: enlace.peer.v1.Numbers
+	(*DeliverFramesRequest)(nil),     // 11: enlace.peer.v1.DeliverFramesRequest
+	(*SubjectFrame)(nil),             // 12: enlace.peer.v1.SubjectFrame
+	(*DeliverFramesResponse)(nil),    // 13: enlace.peer.v1.DeliverFramesResponse
+	(*PullAttachmentRequest)(nil),    // 14: enlace.peer.v1.PullAttachmentRequest
+	(*PullAttachmentResponse)(nil),   // 15: enlace.peer.v1.PullAttachmentResponse
 }
 var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
-	4, // 0: enlace.peer.v1.PushAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
-	0, // 1: enlace.peer.v1.PeerService.Handshake:input_type -> enlace.peer.v1.HandshakeRequest
-	2, // 2: enlace.peer.v1.PeerService.Deliver:input_type -> enlace.peer.v1.DeliverRequest
-	4, // 3: enlace.peer.v1.PeerService.AttachmentStatus:input_type -> enlace.peer.v1.AttachmentStatusRequest
-	6, // 4: enlace.peer.v1.PeerService.PushAttachment:input_type -> enlace.peer.v1.PushAttachmentRequest
-	1, // 5: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
-	3, // 6: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
-	5, // 7: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
-	7, // 8: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4,  // 0: enlace.peer.v1.PushAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
+	10, // 1: enlace.peer.v1.ControlResponse.missing:type_name -> enlace.peer.v1.Numbers
+	12, // 2: enlace.peer.v1.DeliverFramesRequest.frames:type_name -> enlace.peer.v1.SubjectFrame
+	4,  // 3: enlace.peer.v1.PullAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
+	0,  // 4: enlace.peer.v1.PeerService.Handshake:input_type -> enlace.peer.v1.HandshakeRequest
+	2,  // 5: enlace.peer.v1.PeerService.Deliver:input_type -> enlace.peer.v1.DeliverRequest
+	4,  // 6: enlace.peer.v1.PeerService.AttachmentStatus:input_type -> enlace.peer.v1.AttachmentStatusRequest
+	6,  // 7: enlace.peer.v1.PeerService.PushAttachment:input_type -> enlace.peer.v1.PushAttachmentRequest
+	8,  // 8: enlace.peer.v1.PeerService.Control:input_type -> enlace.peer.v1.ControlRequest
+	11, // 9: enlace.peer.v1.PeerService.DeliverFrames:input_type -> enlace.peer.v1.DeliverFramesRequest
+	14, // 10: enlace.peer.v1.PeerService.PullAttachment:input_type -> enlace.peer.v1.PullAttachmentRequest
+	1,  // 11: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
+	3,  // 12: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
+	5,  // 13: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
+	7,  // 14: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
+	9,  // 15: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
+	13, // 16: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
+	15, // 17: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
+	11, // [11:18] is the sub-list for method output_type
+	4,  // [4:11] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_enlace_peer_v1_peer_proto_init() }
@@ -536,7 +984,7 @@ func file_enlace_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_peer_v1_peer_proto_rawDesc), len(file_enlace_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

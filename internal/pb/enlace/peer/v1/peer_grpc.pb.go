@@ -25,6 +25,9 @@ const (
 	PeerService_Deliver_FullMethodName          = "/enlace.peer.v1.PeerService/Deliver"
 	PeerService_AttachmentStatus_FullMethodName = "/enlace.peer.v1.PeerService/AttachmentStatus"
 	PeerService_PushAttachment_FullMethodName   = "/enlace.peer.v1.PeerService/PushAttachment"
+	PeerService_Control_FullMethodName          = "/enlace.peer.v1.PeerService/Control"
+	PeerService_DeliverFrames_FullMethodName    = "/enlace.peer.v1.PeerService/DeliverFrames"
+	PeerService_PullAttachment_FullMethodName   = "/enlace.peer.v1.PeerService/PullAttachment"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -41,6 +44,12 @@ type PeerServiceClient interface {
 	AttachmentStatus(ctx context.Context, in *AttachmentStatusRequest, opts ...grpc.CallOption) (*AttachmentStatusResponse, error)
 	// PushAttachment sends the bytes from an offset on; it answers when they are stored.
 	PushAttachment(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PushAttachmentRequest, PushAttachmentResponse], error)
+	// Control hands over one control envelope; the receipt is durable at the receiver when it is sent.
+	Control(ctx context.Context, in *ControlRequest, opts ...grpc.CallOption) (*ControlResponse, error)
+	// DeliverFrames hands over frames of category alerts by the direct road.
+	DeliverFrames(ctx context.Context, in *DeliverFramesRequest, opts ...grpc.CallOption) (*DeliverFramesResponse, error)
+	// PullAttachment returns the sealed bytes of an alert's attachment to a member of its audience.
+	PullAttachment(ctx context.Context, in *PullAttachmentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullAttachmentResponse], error)
 }
 
 type peerServiceClient struct {
@@ -94,6 +103,45 @@ func (c *peerServiceClient) PushAttachment(ctx context.Context, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_PushAttachmentClient = grpc.ClientStreamingClient[PushAttachmentRequest, PushAttachmentResponse]
 
+func (c *peerServiceClient) Control(ctx context.Context, in *ControlRequest, opts ...grpc.CallOption) (*ControlResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ControlResponse)
+	err := c.cc.Invoke(ctx, PeerService_Control_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) DeliverFrames(ctx context.Context, in *DeliverFramesRequest, opts ...grpc.CallOption) (*DeliverFramesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeliverFramesResponse)
+	err := c.cc.Invoke(ctx, PeerService_DeliverFrames_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) PullAttachment(ctx context.Context, in *PullAttachmentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullAttachmentResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[1], PeerService_PullAttachment_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PullAttachmentRequest, PullAttachmentResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_PullAttachmentClient = grpc.ServerStreamingClient[PullAttachmentResponse]
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -108,6 +156,12 @@ type PeerServiceServer interface {
 	AttachmentStatus(context.Context, *AttachmentStatusRequest) (*AttachmentStatusResponse, error)
 	// PushAttachment sends the bytes from an offset on; it answers when they are stored.
 	PushAttachment(grpc.ClientStreamingServer[PushAttachmentRequest, PushAttachmentResponse]) error
+	// Control hands over one control envelope; the receipt is durable at the receiver when it is sent.
+	Control(context.Context, *ControlRequest) (*ControlResponse, error)
+	// DeliverFrames hands over frames of category alerts by the direct road.
+	DeliverFrames(context.Context, *DeliverFramesRequest) (*DeliverFramesResponse, error)
+	// PullAttachment returns the sealed bytes of an alert's attachment to a member of its audience.
+	PullAttachment(*PullAttachmentRequest, grpc.ServerStreamingServer[PullAttachmentResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -129,6 +183,15 @@ func (UnimplementedPeerServiceServer) AttachmentStatus(context.Context, *Attachm
 }
 func (UnimplementedPeerServiceServer) PushAttachment(grpc.ClientStreamingServer[PushAttachmentRequest, PushAttachmentResponse]) error {
 	return status.Error(codes.Unimplemented, "method PushAttachment not implemented")
+}
+func (UnimplementedPeerServiceServer) Control(context.Context, *ControlRequest) (*ControlResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Control not implemented")
+}
+func (UnimplementedPeerServiceServer) DeliverFrames(context.Context, *DeliverFramesRequest) (*DeliverFramesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeliverFrames not implemented")
+}
+func (UnimplementedPeerServiceServer) PullAttachment(*PullAttachmentRequest, grpc.ServerStreamingServer[PullAttachmentResponse]) error {
+	return status.Error(codes.Unimplemented, "method PullAttachment not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -212,6 +275,53 @@ func _PeerService_PushAttachment_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_PushAttachmentServer = grpc.ClientStreamingServer[PushAttachmentRequest, PushAttachmentResponse]
 
+func _PeerService_Control_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ControlRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Control(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Control_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Control(ctx, req.(*ControlRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_DeliverFrames_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeliverFramesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).DeliverFrames(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_DeliverFrames_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).DeliverFrames(ctx, req.(*DeliverFramesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_PullAttachment_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PullAttachmentRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServiceServer).PullAttachment(m, &grpc.GenericServerStream[PullAttachmentRequest, PullAttachmentResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_PullAttachmentServer = grpc.ServerStreamingServer[PullAttachmentResponse]
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -231,12 +341,25 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "AttachmentStatus",
 			Handler:    _PeerService_AttachmentStatus_Handler,
 		},
+		{
+			MethodName: "Control",
+			Handler:    _PeerService_Control_Handler,
+		},
+		{
+			MethodName: "DeliverFrames",
+			Handler:    _PeerService_DeliverFrames_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "PushAttachment",
 			Handler:       _PeerService_PushAttachment_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "PullAttachment",
+			Handler:       _PeerService_PullAttachment_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "enlace/peer/v1/peer.proto",
