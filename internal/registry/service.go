@@ -27,7 +27,8 @@ const (
 )
 
 // Allow is who may call what at the hub's door: anyone the genesis; a node or key holder, also while suspended, to hand
-// in a statement, which speaks for itself; and the rest for members in good standing. PROTOCOL 11.1.
+// in a statement, which speaks for itself; and the rest for members in good standing, the bus for nodes alone.
+// PROTOCOL 11.1.
 func Allow(p wire.Peer, method string) error {
 	member := p.IsNode() || p.IsHolder()
 	switch method {
@@ -39,6 +40,10 @@ func Allow(p wire.Peer, method string) error {
 		}
 	case directoryv1.DirectoryService_Follow_FullMethodName, directoryv1.DirectoryService_GetCard_FullMethodName:
 		if member && p.Barred == nil {
+			return nil
+		}
+	case directoryv1.DirectoryService_GetBusAccess_FullMethodName:
+		if p.IsNode() && p.Barred == nil {
 			return nil
 		}
 	}
@@ -67,6 +72,7 @@ type Service struct {
 	current *directory.Current
 	now     func() time.Time
 	notes   *zap.Logger
+	bus     Bus // nil where the network has none
 
 	proposing sync.Mutex // held from look to tell: one statement at a time
 	// positions tells a statement handed in again from a new one; guarded by proposing.

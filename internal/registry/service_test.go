@@ -176,6 +176,14 @@ func TestWhoMayCallWhat(t *testing.T) {
 			if got := fault.CodeOf(err); got != want[name][1] && got != "no-card" {
 				t.Errorf("GetCard: %v, want %q", err, want[name][1])
 			}
+			r2, err := api.GetBusAccess(ctx, &directoryv1.GetBusAccessRequest{})
+			wantBus := want[name][1]
+			if name == "steward" || name == "state" {
+				wantBus = "not-allowed"
+			}
+			if got := fault.CodeOf(err); got != wantBus || len(r2.GetUrls()) > 0 {
+				t.Errorf("GetBusAccess: %v, want %q", err, wantBus)
+			}
 		})
 	}
 }

@@ -1,0 +1,29 @@
+// Package bus is the conveyor for category alerts: NATS with JetStream, at the hub ([Bus]) and at a node ([Client]). It
+// is the only room that knows NATS. DESIGN 8 (NATS rights).
+//
+// The ledger is the truth. Whatever the bus loses, drops, doubles, reorders or invents is noticed and cured by the
+// rooms above, so nothing here is durable in the sense of promise P1, and nothing that arrives is trusted: a frame
+// proves itself by its own signature.
+//
+// # Subjects and streams
+//
+//	alert.<group>.<category>.<lane>.<state>          an alert of that state; PROTOCOL 7.4
+//	deliver.<state>.<node>.<publisher>               what the hub hands to one node, of one publisher
+//	_INBOX.<state>.<node>.>                          a node's own inbox
+//
+// Each admitted state has a stream of its own, ALERT-MX, of registered category × lane subjects exactly: an invented
+// subject is stored nowhere, and a flood evicts only its publisher's own alerts. No message ID is ever sent, and the
+// window in which the server would look at one is the shortest it knows; another's stream has another window.
+//
+// # Rights
+//
+// The hub's directory is the authority. A node's user key is the bus key that it declared; its token lives an hour and
+// lets it publish what ends in its own state, acknowledge its own consumers, and read its own delivery subjects and
+// inbox: nothing else, so it makes no stream and no consumer and asks for nothing. The hub makes one push consumer for
+// each node and publisher from the node's filters, clamped to what its authorities are competent to receive
+// (`alerts-in`): a filter, or the part of one, that no competence covers is dropped without an error, since competences
+// change while filters are under way and the next access shows what is left.
+//
+// When the directory turns against a node, its key is revoked in the account's token and that is pushed to the server,
+// which cuts the live connections; its consumers go.
+package bus
