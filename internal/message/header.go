@@ -64,14 +64,17 @@ type Context struct {
 	InReplyTo    ID
 	Kind         Kind
 	Sender       authority.Name
-	Recipients   []Recipient
-	Category     authority.Category
-	Urgency      Urgency
-	Status       OperationalStatus
-	Created      time.Time
-	Expires      time.Time
-	Position     uint64
-	Approval     Approval
+	// Recipients of a directed message, its sender among them; empty where there is an Audience.
+	Recipients []Recipient
+	// Audience of an alert to a category; nil in a directed message.
+	Audience *Audience
+	Category authority.Category
+	Urgency  Urgency
+	Status   OperationalStatus
+	Created  time.Time
+	Expires  time.Time
+	Position uint64
+	Approval Approval
 	// Retrospective: approval follows within 24 h.
 	Retrospective bool
 	Attachments   []Attachment
@@ -79,12 +82,13 @@ type Context struct {
 	RelatedTo     []ID
 }
 
-// Header is the signed part of an envelope.
+// Header is the signed part of an envelope, or of an alert to an audience.
 type Header struct {
 	Context
 	// ContextBytes are the signed bytes of Context; the commitment covers them.
 	ContextBytes []byte
 	Commitment   Digest
+	// SealedSize and SealedDigest are zero where there is an audience: no sealed body stands beside the header.
 	SealedSize   uint64
 	SealedDigest Digest
 	// Digest is the envelope digest, SHA-256 of the header bytes.
@@ -132,6 +136,9 @@ func (c Context) Marshal() []byte {
 	for _, r := range c.Recipients {
 		m.Recipients = append(m.Recipients, &formatv1.Recipient{Authority: r.Authority.String(), SealingKey: r.Key[:], Stanza: r.Stanza})
 	}
+	if c.Audience != nil {
+		m.Audience = c.Audience.message()
+	}
 	for _, a := range c.Attachments {
 		m.Attachments = append(m.Attachments, &formatv1.Attachment{SealedSize: a.SealedSize, Root: a.Root.Bytes()})
 	}
@@ -145,14 +152,18 @@ func (c Context) Marshal() []byte {
 }
 
 // Marshal writes the header bytes that are signed. ContextBytes are carried as they are. PROTOCOL 1.5, 5.1.
+// A header with an audience has neither size nor digest of a sealed body. PROTOCOL 7.4.
 func (h Header) Marshal() []byte {
-	return canonical.Marshal(&formatv1.Header{
-		Context: h.ContextBytes, Commitment: h.Commitment.Bytes(), SealedSize: h.SealedSize, SealedDigest: h.SealedDigest.Bytes(),
-	})
+	m := &formatv1.Header{Context: h.ContextBytes, Commitment: h.Commitment.Bytes()}
+	if h.Audience == nil {
+		m.SealedSize, m.SealedDigest = h.SealedSize, h.SealedDigest.Bytes()
+	}
+	return canonical.Marshal(m)
 }
 
 // ParseHeader reads header bytes whose signature has been verified, and checks all that needs no directory and no
-// clock. PROTOCOL 5.1, 5.2, 5.3.
+// clock. Who expects an envelope refuses a header with an audience, and who expects an alert one without: the parser
+// takes both. PROTOCOL 5.1, 5.2, 5.3, 7.4.
 func ParseHeader(b []byte) (Header, error) {
 	var m formatv1.Header
 	if err := canonical.Unmarshal(b, &m, MaxHeader); err != nil {
@@ -165,6 +176,12 @@ func ParseHeader(b []byte) (Header, error) {
 	h := Header{Context: c, ContextBytes: m.GetContext(), SealedSize: m.GetSealedSize(), Digest: DigestOf(b)}
 	if h.Commitment, err = DigestFromBytes(m.GetCommitment()); err != nil {
 		return Header{}, err
+	}
+	if c.Audience != nil {
+		if m.GetSealedSize() != 0 || len(m.GetSealedDigest()) != 0 {
+			return Header{}, bad("audience", "an alert to an audience has no sealed body, and its header names none")
+		}
+		return h, nil
 	}
 	if h.SealedDigest, err = DigestFromBytes(m.GetSealedDigest()); err != nil {
 		return Header{}, err
@@ -188,7 +205,7 @@ func ParseContext(b []byte) (Context, error) {
 		Network: m.GetNetwork(), Position: m.GetPosition(), Retrospective: m.GetRetrospective(),
 		Created: time.UnixMilli(m.GetCreated()).UTC(), Expires: time.UnixMilli(m.GetExpires()).UTC(),
 	}
-	for _, step := range []func(*formatv1.Context, *Context) error{readIDs, readWords, readRecipients, readManifest, readRequired} {
+	for _, step := range []func(*formatv1.Context, *Context) error{readIDs, readWords, readAudience, readRecipients, readManifest, readRequired} {
 		if err := step(&m, &c); err != nil {
 			return Context{}, err
 		}
@@ -240,7 +257,14 @@ func readWords(m *formatv1.Context, c *Context) error {
 	return err
 }
 
+// readRecipients wants two or more in a directed message and none beside an audience. PROTOCOL 5.2.
 func readRecipients(m *formatv1.Context, c *Context) error {
+	if c.Audience != nil {
+		if len(m.GetRecipients()) > 0 {
+			return bad("audience", "a message goes to recipients or to an audience, not to both")
+		}
+		return nil
+	}
 	if n := len(m.GetRecipients()); n < 2 || n > MaxRecipients {
 		return bad("recipients", fmt.Sprintf("a directed message has 2 to %d recipients, its sender among them", MaxRecipients))
 	}
@@ -304,11 +328,8 @@ func readRequired(m *formatv1.Context, c *Context) error {
 }
 
 func checkContext(m *formatv1.Context, c Context) error {
-	if m.GetAudience() != nil {
-		return bad("audience", "a directed message has no audience rule")
-	}
-	if (c.Kind == KindRequest) != c.InReplyTo.IsZero() {
-		return bad("in-reply-to", "a request answers nothing, and every other message names the request it belongs to")
+	if c.Kind.Begins() != c.InReplyTo.IsZero() {
+		return bad("in-reply-to", "a request or an alert answers nothing, and every other message names the one it belongs to")
 	}
 	if !c.Expires.After(c.Created) || c.Expires.Sub(c.Created) > MaxLife {
 		return bad("expires", "a message expires after it was made and within a year")

@@ -4,30 +4,46 @@ import (
 	"slices"
 	"time"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 )
 
 // Kind is the kind of a message; domain.md 4.1.
 type Kind string
 
-// The kinds of this version. Alert, control and later request steps are listed in PROTOCOL 5.3 and refused until
-// they are built.
+// The kinds of this version. Later request steps are listed in PROTOCOL 5.3 and refused until they are built.
 const (
-	KindRequest     Kind = "REQUEST"
-	KindAcknowledge Kind = "ACKNOWLEDGE"
-	KindReply       Kind = "REPLY_FINAL"
-	KindRefuse      Kind = "REFUSE"
-	KindClose       Kind = "CLOSE"
+	KindRequest       Kind = "REQUEST"
+	KindAcknowledge   Kind = "ACKNOWLEDGE"
+	KindReply         Kind = "REPLY_FINAL"
+	KindRefuse        Kind = "REFUSE"
+	KindClose         Kind = "CLOSE"
+	KindAlert         Kind = "ALERT"
+	KindAlertUpdate   Kind = "ALERT_UPDATE"
+	KindAlertCancel   Kind = "ALERT_CANCEL"
+	KindAlertFeedback Kind = "ALERT_FEEDBACK"
 )
 
 // ParseKind reads a kind that this version carries.
 func ParseKind(s string) (Kind, error) {
 	switch k := Kind(s); k {
-	case KindRequest, KindAcknowledge, KindReply, KindRefuse, KindClose:
+	case KindRequest, KindAcknowledge, KindReply, KindRefuse, KindClose, KindAlert, KindAlertUpdate, KindAlertCancel, KindAlertFeedback:
 		return k, nil
 	}
 	return "", fault.New(fault.Invalid, "unknown-kind", "read message kind", "this version does not know this kind of message")
 }
+
+// IsAlert reports whether the message belongs to an alert: the alert itself, an update, a cancellation, or feedback.
+func (k Kind) IsAlert() bool { return k.MayBroadcast() || k == KindAlertFeedback }
+
+// MayBroadcast reports whether a message of this kind may go to an audience. Feedback never does: it is for the issuer.
+// PROTOCOL 5.2.
+func (k Kind) MayBroadcast() bool {
+	return k == KindAlert || k == KindAlertUpdate || k == KindAlertCancel
+}
+
+// Begins reports whether a message of this kind begins a conversation and so answers nothing. PROTOCOL 5.3.
+func (k Kind) Begins() bool { return k == KindRequest || k == KindAlert }
 
 // Urgency is how soon; domain.md 4.2.
 type Urgency string
@@ -90,6 +106,16 @@ func ParseApproval(s string) (Approval, error) {
 		return a, nil
 	}
 	return "", fault.New(fault.Invalid, "unknown-approval", "read approval mark", "an approval mark is two-person, other-authority or single")
+}
+
+// Lane is the delivery lane that an urgency goes in. PROTOCOL 2.8, 7.4.
+func (u Urgency) Lane() authority.Lane {
+	name := map[Urgency]string{Immediate: "immediate", Urgent: "urgent"}[u]
+	if name == "" {
+		name = "routine"
+	}
+	lane, _ := authority.ParseLane(name) // a constant of ours
+	return lane
 }
 
 // AcknowledgeWithin is the target for a human to take a request on; domain.md 4.2. Working days count as days here:

@@ -14,6 +14,22 @@ const (
 	MaxReceipt     = 16 << 10
 	// MaxEnvelope bounds header, signatures and sealed body with their framing.
 	MaxEnvelope = MaxHeader + MaxSealedBody + 4<<10
+	// MaxFrame bounds a frame with its signature: as an envelope. PROTOCOL 7.4.
+	MaxFrame = MaxEnvelope
+	// MaxControl bounds a control envelope: as an envelope. PROTOCOL 7.1.
+	MaxControl = MaxEnvelope
+	// MaxStates bounds the states that an audience is narrowed to.
+	MaxStates = 256
+	// MaxRestrictions bounds the statements attached to an epoch package, MaxEpochPackage all of it with its signature.
+	MaxRestrictions = 128
+	MaxEpochPackage = 512 << 10
+	// MaxChainEntries and MaxChainIndex bound a chain index, the second with its signature.
+	MaxChainEntries = 1024
+	MaxChainIndex   = 256 << 10
+	// MaxRanges bounds the ranges, and the refused numbers, of a cumulative receipt; MaxCumulativeReceipt all of it with
+	// its signature.
+	MaxRanges            = 16 << 10
+	MaxCumulativeReceipt = 512 << 10
 	// HashChunk is the chunk of attachment hashes and the unit of resumption. PROTOCOL 6.3.
 	HashChunk = 256 << 10
 )

@@ -85,14 +85,14 @@ func TestMayFollow(t *testing.T) {
 
 // PROTOCOL 5.3: kinds of later versions are refused, not guessed at.
 func TestKinds(t *testing.T) {
-	for _, s := range []string{"REQUEST", "ACKNOWLEDGE", "REPLY_FINAL", "REFUSE", "CLOSE"} {
+	for _, s := range []string{"REQUEST", "ACKNOWLEDGE", "REPLY_FINAL", "REFUSE", "CLOSE", "ALERT", "ALERT_UPDATE", "ALERT_CANCEL", "ALERT_FEEDBACK"} {
 		if k, err := ParseKind(s); err != nil || string(k) != s {
 			t.Errorf("%s = %v, %v", s, k, err)
 		}
 	}
 	for _, s := range []string{
 		"", "request", "REQUEST ", "REQUEST_AMEND", "CLARIFY_ASK", "CLARIFY_ANSWER", "INTERIM", "REPLY_PARTIAL", "TRANSFER", "WITHDRAW", "REMIND",
-		"CONSENT_ASK", "CONSENT_DECISION", "CORRECTION", "RECALL", "RECALL_CONFIRM", "EXCULPATORY_NOTICE", "ALERT", "ALERT_UPDATE", "ALERT_CANCEL", "ALERT_FEEDBACK",
+		"CONSENT_ASK", "CONSENT_DECISION", "CORRECTION", "RECALL", "RECALL_CONFIRM", "EXCULPATORY_NOTICE", "alert", "ALERT_RECALL",
 	} {
 		if k, err := ParseKind(s); fault.CodeOf(err) != "unknown-kind" {
 			t.Errorf("%q = %v, %v; want unknown-kind", s, k, err)
