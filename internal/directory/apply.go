@@ -68,7 +68,22 @@ func (s *Snapshot) change(st Statement, b basis) *change {
 		next.position++
 		c.position = next.position
 	}
+	c.forget()
 	return c
+}
+
+// forget lets go of answers that the change may make wrong.
+func (c *change) forget() {
+	if !changesAudiences(c.st.kind) {
+		return
+	}
+	c.next.shelf = &shelf{}
+	if c.basis == logged {
+		c.next.changed = c.position
+	}
+	if c.st.kind == KindGenesis || c.st.kind == KindDeclareAuthority {
+		c.next.roll = &roll{}
+	}
 }
 
 func (c *change) mark() mark {
@@ -230,7 +245,7 @@ func (c *change) declareAuthority(d AuthorityDeclaration) error {
 		return err
 	}
 	d.Keys = nil
-	r.said = d
+	r.said = &d
 	c.next.authorities = c.next.authorities.with(c.st.subject.name, r)
 	return nil
 }

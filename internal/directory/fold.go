@@ -10,6 +10,11 @@ import (
 // that is not valid is skipped, as everyone skips it, and alarm is told its position and why; alarm may be nil. Errors
 // are those of reading the entries, and a first entry that founds nothing. PROTOCOL 4.15.
 func Fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) (*Snapshot, error) {
+	return fold(s, entries, alarm, func(*Snapshot) {})
+}
+
+// fold shows each snapshot that it makes.
+func fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(uint64, error), show func(*Snapshot)) (*Snapshot, error) {
 	for entry, err := range entries {
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Internal, "", "read directory log", "the log could not be read")
@@ -26,6 +31,7 @@ func Fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(position uin
 				alarm(s.position, err)
 			}
 		}
+		show(s)
 	}
 	return s, nil
 }

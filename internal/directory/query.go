@@ -21,29 +21,16 @@ type Query struct {
 // Find are the active authorities that have one competence which fits the whole query, in order of name.
 func (v View) Find(q Query) []AuthorityEntry {
 	var found []AuthorityEntry
-	for _, state := range v.asked(q) {
-		for _, name := range state.Authorities {
-			r, _ := v.s.authorities.get(name)
-			// The cheap question first: at 10,000 authorities most are not competent.
-			if (r.said.Hidden && !q.Hidden) || !q.fits(r.said.Competences) {
-				continue
-			}
-			if e, _ := v.Authority(name); e.Status == Active {
-				found = append(found, e)
-			}
+	for _, l := range v.s.linesOf(q.State) {
+		// The cheap question first: at 10,000 authorities most are not competent.
+		if (l.said.Hidden && !q.Hidden) || !q.fits(l.said.Competences) {
+			continue
+		}
+		if e, _ := v.Authority(l.name); e.Status == Active {
+			found = append(found, e)
 		}
 	}
 	return found
-}
-
-func (v View) asked(q Query) []StateEntry {
-	if q.State.IsZero() {
-		return v.States()
-	}
-	if e, ok := v.State(q.State); ok {
-		return []StateEntry{e}
-	}
-	return nil
 }
 
 func (q Query) fits(competences []Competence) bool {

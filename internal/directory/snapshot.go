@@ -17,6 +17,11 @@ type Snapshot struct {
 	authorities index[authority.Name, *authorityRecord]
 	nodes       index[authority.Node, *nodeRecord]
 	keys        index[authority.Fingerprint, *keyRecord]
+
+	// changed is the position of the newest log entry that can change an audience.
+	changed uint64
+	roll    *roll
+	shelf   *shelf
 }
 
 // networkRecord is what the genesis said.
@@ -50,7 +55,7 @@ type stateRecord struct {
 
 type authorityRecord struct {
 	record
-	said AuthorityDeclaration // without keys
+	said *AuthorityDeclaration // without keys; never written to
 }
 
 type nodeRecord struct {

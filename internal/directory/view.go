@@ -125,7 +125,7 @@ func (v View) Authority(name authority.Name) (AuthorityEntry, bool) {
 	if !ok {
 		return AuthorityEntry{}, false
 	}
-	return AuthorityEntry{Name: name, Condition: v.member(name.State(), r.record), AuthorityDeclaration: r.said,
+	return AuthorityEntry{Name: name, Condition: v.member(name.State(), r.record), AuthorityDeclaration: *r.said,
 		Last: r.last, Position: r.declared}, true
 }
 

@@ -1,0 +1,82 @@
+package directory
+
+import (
+	"iter"
+	"sync"
+)
+
+// remembered is how many changes that audiences depend on a node can look back. PROTOCOL 7.3.
+const remembered = 64
+
+// History is the log as applied, with what it said before: the newest snapshot, and those after each of the last 64
+// entries that can change an audience. It holds logged entries only, never what was seen before it was logged, so that
+// every node has the same. Safe for concurrent use; the zero value is empty.
+type History struct {
+	mu     sync.RWMutex
+	newest *Snapshot   // guarded by mu
+	kept   []*Snapshot // guarded by mu; in ascending order, each after another such entry
+}
+
+// Fold is Fold from the genesis on, remembering. The history must be empty.
+func (h *History) Fold(entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) error {
+	_, err := fold(nil, entries, alarm, h.Add)
+	return err
+}
+
+// Add takes the snapshot that follows the newest by one log entry, applied or skipped.
+func (h *History) Add(s *Snapshot) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last := len(h.kept) - 1; last < 0 || h.kept[last].changed != s.changed {
+		if last >= 0 {
+			h.kept[last] = h.kept[last].alone()
+		}
+		if len(h.kept) == remembered {
+			h.kept = append(h.kept[:0], h.kept[1:]...)
+		}
+		h.kept = append(h.kept, s)
+	}
+	h.newest = s
+}
+
+// Newest is the log up to its end; nil in an empty history.
+func (h *History) Newest() *Snapshot {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.newest
+}
+
+// At answers about audiences exactly as the log up to a position does, and has that position; of keys and endpoints of
+// authorities and nodes it may know less. False if the position is beyond the log, or older than what is remembered.
+func (h *History) At(position uint64) (*Snapshot, bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.newest == nil || position > h.newest.position {
+		return nil, false
+	}
+	for i := len(h.kept) - 1; i >= 0; i-- {
+		if s := h.kept[i]; s.changed <= position {
+			then := *s
+			then.position = position
+			return &then, true
+		}
+	}
+	return nil, false
+}
+
+// Changed is the position of the newest log entry that can change an audience: a newer audience than one computed at
+// or after it differs by restrictions seen, and by time, alone.
+func (s *Snapshot) Changed() uint64 { return s.changed }
+
+// changesAudiences reports whether an entry of that kind can change an audience, or whether a restriction holds. Keys
+// of a state count: they sign restrictions. When in doubt it does.
+func changesAudiences(kind Kind) bool {
+	return kind != KindRotateAuthorityKeys && kind != KindRotateNode
+}
+
+// alone keeps no answers any more: 64 snapshots with all of theirs would fill the memory of a small node.
+func (s *Snapshot) alone() *Snapshot {
+	next := *s
+	next.shelf = &shelf{}
+	return &next
+}
