@@ -70,14 +70,7 @@ func (f *findings) warn(field, text string) {
 
 func (f *findings) checkCore(r *formatv1.Request) {
 	f.code("kind", "request-kinds", r.GetKind())
-	if len(r.GetLegalBasis()) == 0 {
-		f.fail("legal_basis", "name the treaty or law this request rests on")
-	}
-	for _, code := range r.GetLegalBasis() {
-		if !f.lists.Has("legal-instruments", code) {
-			f.warn("legal_basis", "an instrument is not in the shipped list; the other state may not know it")
-		}
-	}
+	f.legalBasis(r.GetLegalBasis(), true)
 	f.text("purpose", r.GetPurpose(), 3)
 	f.text("facts", r.GetFacts(), minFacts)
 	f.text("necessity", r.GetNecessity(), 3)
@@ -94,16 +87,31 @@ func (f *findings) checkCore(r *formatv1.Request) {
 	}
 }
 
+func (f *findings) legalBasis(codes []string, needed bool) {
+	if needed && len(codes) == 0 {
+		f.fail("legal_basis", "name the treaty or law this rests on")
+	}
+	for _, code := range codes {
+		if !f.lists.Has("legal-instruments", code) {
+			f.warn("legal_basis", "an instrument is not in the shipped list; the other state may not know it")
+		}
+	}
+}
+
 func (f *findings) checkReasons(r *formatv1.Request) {
-	reason := r.GetUrgencyReason()
+	f.urgencyReason(r.GetUrgencyReason())
+	if r.GetNeededBy() != 0 && r.GetNeededByReason() == "" {
+		f.fail("needed_by_reason", "say why that date")
+	}
+}
+
+// urgencyReason wants a code of the list, or none; domain.md 4.2.
+func (f *findings) urgencyReason(reason *formatv1.Reason) {
 	if reason.GetCode() != "" && !f.lists.Has("urgency_reason", reason.GetCode()) {
 		f.fail("urgency_reason", "the code is not in the list urgency_reason")
 	}
 	if reason.GetCode() == "OTHER" && reason.GetText() == "" {
 		f.fail("urgency_reason", "the reason OTHER needs a text")
-	}
-	if r.GetNeededBy() != 0 && r.GetNeededByReason() == "" {
-		f.fail("needed_by_reason", "say why that date")
 	}
 }
 
@@ -158,7 +166,7 @@ func (f *findings) checkSubjects(subjects []*formatv1.Subject) {
 	for i, s := range subjects {
 		field := fmt.Sprintf("subjects[%d]", i)
 		if s.GetType() == "person" && strings.TrimSpace(s.GetReason()) == "" {
-			f.fail(field, "say why this person is in the request")
+			f.fail(field, "say why this person is named")
 		}
 		f.code(field, "subject_role", s.GetRole())
 		f.attributes(field, s)

@@ -52,7 +52,7 @@ func TestListsAreWhole(t *testing.T) {
 		"request-kinds": 34, "crime-categories": 102, "refusal-reasons": 20, "legal-instruments": 18, "alert-types": 14, "alert-actions": 7,
 		"member-states": 35, "urgency": 3, "urgency_reason": 10, "operational_status": 4, "handling": 4, "tlp": 5, "pap": 4, "stage": 6,
 		"intended_use": 4, "evaluation_source": 4, "evaluation_information": 4, "subject_role": 9, "request_state": 17, "distribution": 3,
-		"alert_state": 7, "subject:person": 14,
+		"alert_state": 7, "subject:person": 14, "severity": 5, "certainty": 5, "cancel_reason": 6, "feedback": 3, "attestation": 4,
 	} {
 		if got := len(l.Codes(name)); got < want {
 			t.Errorf("%s has %d codes, want %d", name, got, want)
@@ -60,6 +60,25 @@ func TestListsAreWhole(t *testing.T) {
 	}
 	if len(l.Codes("no such list")) != 0 || l.Has("no such list", "x") || l.Has("urgency", "") {
 		t.Error("a list that does not exist has codes")
+	}
+}
+
+// Every attribute says whether it can identify a person, and every type of alert what it may hold: rules rest on both.
+func TestListsSayWhatIsPersonal(t *testing.T) {
+	l := shipped(t)
+	for _, name := range l.Names() {
+		for _, code := range l.Codes(name) {
+			e, _ := l.Entry(name, code)
+			if strings.HasPrefix(name, "subject:") && !slices.Contains([]string{"yes", "no"}, e.Fields["personal"]) {
+				t.Errorf("%s: %s does not say whether it is personal", name, code)
+			}
+			if name == "subject:person" && e.Fields["personal"] != "yes" {
+				t.Errorf("what is said of a person is personal: %s", code)
+			}
+			if name == "alert-types" && !slices.Contains([]string{"yes", "protected", "limited", "maybe", "no", "forbidden"}, e.Fields["personal_data"]) {
+				t.Errorf("alert type %s does not say what personal data it holds", code)
+			}
+		}
 	}
 }
 
