@@ -509,7 +509,7 @@ func TestTokens(t *testing.T) {
 
 func TestTokenAlarms(t *testing.T) {
 	o := newOffice(t)
-	quiet := []people.Scope{people.ScopeDirectoryRead, people.ScopeNodeRead, people.ScopeEvidenceRead}
+	quiet := []people.Scope{people.ScopeDirectoryRead, people.ScopeNodeRead, people.ScopeEvidenceRead, people.ScopeSubscriptionsRead}
 	for s := people.ScopeRequestsRead; s.String() != ""; s++ {
 		_, _, err := o.desk.IssueToken(o.ctx, o.root, people.NewToken{
 			Name: "sap", Authority: o.name("mx/fgr"), Scopes: []people.Scope{s}, Expires: o.clock.now().Add(time.Hour),

@@ -88,11 +88,15 @@ const (
 	ScopeNodeRead
 	ScopeUsersWrite
 	ScopeEvidenceRead
+	ScopeAlertsRead
+	ScopeAlertsWrite
+	ScopeSubscriptionsRead
+	ScopeSubscriptionsWrite
 )
 
 var scopeNames = [...]string{
 	"", "requests:read", "requests:write", "attachments:read", "attachments:write", "directory:read", "node:read",
-	"users:write", "evidence:read",
+	"users:write", "evidence:read", "alerts:read", "alerts:write", "subscriptions:read", "subscriptions:write",
 }
 
 // ParseScope reads a scope.

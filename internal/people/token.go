@@ -21,7 +21,8 @@ type NewToken struct {
 }
 
 // IssueToken makes a token; its secret is shown now and never again. Durable on return. A token that may manage users,
-// or touch requests or attachments, raises an alarm: it writes and reads without a person.
+// touch requests, alerts or attachments, or choose what its authority is told of, raises an alarm: it writes and reads
+// without a person.
 func (d *Desk) IssueToken(ctx context.Context, actor Principal, n NewToken) (string, Token, error) {
 	d.write.Lock()
 	defer d.write.Unlock()
@@ -51,7 +52,8 @@ func (d *Desk) IssueToken(ctx context.Context, actor Principal, n NewToken) (str
 
 func alarming(s Scope) bool {
 	switch s {
-	case ScopeRequestsRead, ScopeRequestsWrite, ScopeAttachmentsRead, ScopeAttachmentsWrite, ScopeUsersWrite:
+	case ScopeRequestsRead, ScopeRequestsWrite, ScopeAttachmentsRead, ScopeAttachmentsWrite, ScopeUsersWrite,
+		ScopeAlertsRead, ScopeAlertsWrite, ScopeSubscriptionsWrite:
 		return true
 	}
 	return false

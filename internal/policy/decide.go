@@ -108,6 +108,10 @@ func resourceEntity(q Question) cedar.Entity {
 	switch on {
 	case kindRequest:
 		e.Attributes = requestAttributes(q.Resource)
+	case kindAlert:
+		e.Attributes = cedar.NewRecord(alertAttributes(q.Resource))
+	case kindSubscription:
+		e.Attributes = cedar.NewRecord(workAttributes(q.Resource))
 	case kindAccount:
 		e.Attributes = cedar.NewRecord(cedar.RecordMap{
 			"owner": cedar.String(q.Resource.Owner.String()),
@@ -122,18 +126,28 @@ func requestAttributes(r Resource) cedar.Record {
 	for i, h := range r.Handling {
 		handling[i] = cedar.String(h)
 	}
-	attributes := cedar.RecordMap{
+	attributes := alertAttributes(r)
+	attributes["handling"] = cedar.NewSet(handling...)
+	return cedar.NewRecord(attributes)
+}
+
+func alertAttributes(r Resource) cedar.RecordMap {
+	attributes := workAttributes(r)
+	if r.Urgency != "" {
+		attributes["urgency"] = cedar.NewEntityUID("Urgency", cedar.String(r.Urgency))
+	}
+	return attributes
+}
+
+// workAttributes are those of everything that somebody writes and somebody else approves.
+func workAttributes(r Resource) cedar.RecordMap {
+	return cedar.RecordMap{
 		"owner":     cedar.String(r.Owner.String()),
 		"state":     cedar.String(r.Owner.State().String()),
 		"author":    cedar.String(r.Author),
 		"status":    cedar.String(r.Status),
-		"handling":  cedar.NewSet(handling...),
 		"four_eyes": cedar.Boolean(r.FourEyes),
 	}
-	if r.Urgency != "" {
-		attributes["urgency"] = cedar.NewEntityUID("Urgency", cedar.String(r.Urgency))
-	}
-	return cedar.NewRecord(attributes)
 }
 
 // names turns slugs into a set of members of one enumeration.

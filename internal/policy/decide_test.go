@@ -67,12 +67,18 @@ func ask(t testing.TB, action Action, roles ...string) Question {
 // permitted lists, for each role alone, exactly what it may do to an item of its own authority that somebody else wrote.
 var permitted = map[string]string{
 	"user": "request:create request:check request:send request:list request:show request:answer request:close " +
-		"attachment:add attachment:get directory:read node:status policy:read",
+		"attachment:add attachment:get directory:read node:status policy:read " +
+		"alert:create alert:check alert:publish alert:update alert:list alert:show alert:feedback alert:holders " +
+		"subscription:add subscription:list subscription:remove",
 	"duty": "request:create request:check request:send request:list request:show request:acknowledge request:answer " +
-		"request:close attachment:add attachment:get directory:read node:status policy:read",
+		"request:close attachment:add attachment:get directory:read node:status policy:read " +
+		"alert:list alert:show alert:feedback alert:holders alert:cancel subscription:list",
 	"approver": "request:check request:approve request:return request:list request:show request:refuse attachment:get " +
-		"directory:read node:status policy:read",
-	"auditor":       "request:list request:show attachment:get directory:read node:status policy:read evidence:read",
+		"directory:read node:status policy:read " +
+		"alert:list alert:show alert:check alert:holders alert:approve alert:return alert:cancel " +
+		"subscription:list subscription:approve subscription:remove",
+	"auditor": "request:list request:show attachment:get directory:read node:status policy:read evidence:read " +
+		"alert:list alert:show alert:holders subscription:list",
 	"administrator": "directory:read user:manage token:issue token:revoke node:status policy:read",
 	"system":        "",
 	"":              "",
@@ -93,15 +99,19 @@ func TestRolesMayExactly(t *testing.T) {
 
 // scoped lists what each scope lets a token do.
 var scoped = map[string]string{
-	"requests:read":     "request:list request:show request:check",
-	"requests:write":    "request:create request:check request:send request:answer request:close",
-	"attachments:read":  "attachment:get",
-	"attachments:write": "attachment:add",
-	"directory:read":    "directory:read",
-	"node:read":         "node:status",
-	"users:write":       "user:manage",
-	"evidence:read":     "evidence:read",
-	"everything":        "",
+	"alerts:read":         "alert:list alert:show alert:check alert:holders",
+	"alerts:write":        "alert:create alert:check alert:publish alert:update alert:feedback",
+	"subscriptions:read":  "subscription:list",
+	"subscriptions:write": "subscription:add subscription:remove",
+	"requests:read":       "request:list request:show request:check",
+	"requests:write":      "request:create request:check request:send request:answer request:close",
+	"attachments:read":    "attachment:get",
+	"attachments:write":   "attachment:add",
+	"directory:read":      "directory:read",
+	"node:read":           "node:status",
+	"users:write":         "user:manage",
+	"evidence:read":       "evidence:read",
+	"everything":          "",
 }
 
 func TestScopesLimitTokens(t *testing.T) {
@@ -189,6 +199,58 @@ func TestTwoPersons(t *testing.T) {
 	}
 }
 
+// An alert is approved by a second person; it is cancelled by one who answers for the desk, the author too, since a wrong
+// alert endangers people.
+func TestTwoPersonsForAlerts(t *testing.T) {
+	s := mustLoad(t, "")
+	own := func(q *Question) { q.Resource.Author = "ana" }
+	single := func(q *Question) { q.Resource.FourEyes = false }
+	for _, c := range []struct {
+		what   string
+		action Action
+		role   string
+		change func(*Question)
+		want   bool
+		reason string
+	}{
+		{"another approves", AlertApprove, "approver", nil, true, "approver-alerts"},
+		{"the author approves", AlertApprove, "approver", own, false, "two-persons"},
+		{"the author approves a subscription", SubscriptionApprove, "approver", own, false, "two-persons"},
+		{"another approves a subscription", SubscriptionApprove, "approver", nil, true, "approver-subscriptions"},
+		{"the author alone, immediate, retrospective", AlertApprove, "user", func(q *Question) {
+			q.Resource.Author, q.Resource.Urgency, q.Mode = "ana", "IMMEDIATE", Retrospective
+		}, true, "author-retrospective"},
+		{"the author alone, urgent, retrospective", AlertApprove, "user", func(q *Question) {
+			q.Resource.Author, q.Resource.Urgency, q.Mode = "ana", "URGENT", Retrospective
+		}, false, "two-persons"},
+		{"an approver cancels", AlertCancel, "approver", nil, true, "approver-alerts"},
+		{"an approver cancels their own", AlertCancel, "approver", own, true, "approver-alerts"},
+		{"the duty officer cancels", AlertCancel, "duty", nil, true, "duty-alerts"},
+		{"an officer cancels", AlertCancel, "user", nil, false, "cancel-answerable"},
+		{"an officer cancels their own", AlertCancel, "user", own, false, "cancel-answerable"},
+		{"an officer cancels, two persons not wanted", AlertCancel, "user", single, true, "officer-alerts"},
+		{"an administrator cancels", AlertCancel, "administrator", single, false, "no-rule"},
+	} {
+		q := ask(t, c.action, c.role)
+		if c.change != nil {
+			c.change(&q)
+		}
+		if got := s.Decide(q); got.Allowed != c.want || !slices.Contains(reasonIDs(got.Reasons), c.reason) {
+			t.Errorf("%s: %v because of %v; want %v because of %s", c.what, got.Allowed, reasonIDs(got.Reasons), c.want, c.reason)
+		}
+	}
+	q := ask(t, AlertCancel, "system")
+	q.Caller.IsToken, q.Caller.Scopes, q.Resource.FourEyes = true, []string{"alerts:write"}, false
+	if got := s.Decide(q); !got.Allowed {
+		t.Errorf("a system cancels, two persons not wanted: denied because of %v", reasonIDs(got.Reasons))
+	}
+}
+
+// ownLimits are the rules that keep other authorities out, by what they keep them from.
+var ownLimits = map[kind]string{
+	kindRequest: "own-authority", kindAlert: "own-authority-alerts", kindSubscription: "own-authority-subscriptions",
+}
+
 func TestOtherAuthoritiesAreClosed(t *testing.T) {
 	s := mustLoad(t, "")
 	all := []string{"user", "approver", "duty", "administrator"}
@@ -198,15 +260,16 @@ func TestOtherAuthoritiesAreClosed(t *testing.T) {
 			t.Errorf("%s on the own authority: denied, so the test below would prove nothing", a)
 		}
 		q.Resource.Owner = name(t, "mx/sat")
-		onRequest, onAccount := actionNames[a].on == kindRequest, actionNames[a].on == kindAccount
-		if got := s.Decide(q); onRequest && (got.Allowed || !slices.Contains(reasonIDs(got.Reasons), "own-authority")) {
+		limit, ours := ownLimits[actionNames[a].on]
+		onAccount := actionNames[a].on == kindAccount
+		if got := s.Decide(q); ours && (got.Allowed || !slices.Contains(reasonIDs(got.Reasons), limit)) {
 			t.Errorf("%s on another authority: %v because of %v", a, got.Allowed, reasonIDs(got.Reasons))
 		}
 		if onAccount && !s.Decide(q).Allowed {
 			t.Errorf("%s on another authority of the state: denied to an administrator", a)
 		}
 		q.Resource.Owner = name(t, "br/pf")
-		if (onRequest || onAccount) && s.Decide(q).Allowed {
+		if (ours || onAccount) && s.Decide(q).Allowed {
 			t.Errorf("%s on another state: allowed", a)
 		}
 	}
@@ -215,12 +278,15 @@ func TestOtherAuthoritiesAreClosed(t *testing.T) {
 func TestSameStateApprover(t *testing.T) {
 	s := mustLoad(t, "")
 	for _, a := range Actions() {
-		if actionNames[a].on != kindRequest {
+		if _, ours := ownLimits[actionNames[a].on]; !ours {
 			continue
 		}
 		q := ask(t, a, "approver")
 		q.Mode, q.Resource.Owner = SameState, name(t, "mx/sat")
-		want := slices.Contains([]Action{RequestList, RequestShow, RequestCheck, AttachmentGet, RequestApprove, RequestReturn}, a)
+		want := slices.Contains([]Action{
+			RequestList, RequestShow, RequestCheck, AttachmentGet, RequestApprove, RequestReturn,
+			AlertList, AlertShow, AlertCheck, AlertApprove, AlertReturn, SubscriptionList, SubscriptionApprove,
+		}, a)
 		if got := s.Decide(q).Allowed; got != want {
 			t.Errorf("%s, waiting for approval in the same state: allowed %v, want %v", a, got, want)
 		}
@@ -239,7 +305,10 @@ func TestAuditorNeverWrites(t *testing.T) {
 	s := mustLoad(t, "")
 	for _, a := range Actions() {
 		got := s.Decide(ask(t, a, "auditor", "user", "approver", "duty", "administrator")).Allowed
-		reads := []Action{RequestCheck, RequestList, RequestShow, AttachmentGet, DirectoryRead, NodeStatus, PolicyRead, EvidenceRead}
+		reads := []Action{
+			RequestCheck, RequestList, RequestShow, AttachmentGet, DirectoryRead, NodeStatus, PolicyRead, EvidenceRead,
+			AlertCheck, AlertList, AlertShow, AlertHolders, SubscriptionList,
+		}
 		if want := slices.Contains(reads, a); got != want {
 			t.Errorf("auditor with every other role, %s: allowed %v, want %v", a, got, want)
 		}
@@ -322,18 +391,31 @@ func TestLimitsOutlastAnyPermission(t *testing.T) {
 		change      func(*Question)
 	}{
 		{"a machine acts for a person", "people-only", []Action{
-			RequestApprove, RequestReturn, RequestAcknowledge, RequestRefuse, TokenIssue, TokenRevoke,
+			RequestApprove, RequestReturn, RequestAcknowledge, RequestRefuse, TokenIssue, TokenRevoke, AlertApprove,
+			AlertReturn, SubscriptionApprove,
 		}, token},
 		{"an auditor writes", "auditor-never-writes", []Action{
 			RequestCreate, RequestSend, RequestApprove, RequestReturn, RequestAcknowledge, RequestAnswer, RequestRefuse,
-			RequestClose, AttachmentAdd, UserManage, TokenIssue, TokenRevoke,
+			RequestClose, AttachmentAdd, UserManage, TokenIssue, TokenRevoke, AlertCreate, AlertPublish, AlertApprove,
+			AlertReturn, AlertUpdate, AlertCancel, AlertFeedback, SubscriptionAdd, SubscriptionApprove, SubscriptionRemove,
 		}, func(q *Question) { q.Caller.Roles = []string{"auditor"} }},
 		{"another authority", "own-authority", []Action{RequestShow, RequestSend, AttachmentGet}, func(q *Question) {
 			q.Resource.Owner = name(t, "mx/sat")
 		}},
+		{"another authority's alert", "own-authority-alerts", []Action{AlertShow, AlertPublish, AlertCancel}, func(q *Question) {
+			q.Resource.Owner = name(t, "mx/sat")
+		}},
+		{"another authority's subscription", "own-authority-subscriptions", []Action{SubscriptionList, SubscriptionRemove}, func(q *Question) {
+			q.Resource.Owner = name(t, "mx/sat")
+		}},
 		{"another state", "own-state", []Action{UserManage, TokenIssue}, func(q *Question) { q.Resource.Owner = name(t, "br/pf") }},
-		{"the author", "two-persons", []Action{RequestApprove, RequestRefuse}, func(q *Question) { q.Resource.Author = "ana" }},
+		{"the author", "two-persons", []Action{RequestApprove, RequestRefuse, AlertApprove, SubscriptionApprove}, func(q *Question) { q.Resource.Author = "ana" }},
 		{"no first person", "acknowledged-first", []Action{RequestRefuse}, func(q *Question) { q.Resource.Author = "" }},
+		{"a writer silences alone", "cancel-answerable", []Action{AlertCancel}, func(*Question) {}},
+		{"a machine silences alone", "cancel-answerable", []Action{AlertCancel}, token},
+		{"nobody wrote it", "author-known", []Action{RequestApprove, AlertApprove, SubscriptionApprove}, func(q *Question) {
+			q.Resource.Author = ""
+		}},
 		{"a person as system", "system-role-alone", Actions(), func(q *Question) { q.Caller.Roles = []string{"user", "system"} }},
 	} {
 		for _, a := range c.actions {

@@ -15,36 +15,53 @@ type Action uint8
 
 // The actions, each with the kind of thing it is done to.
 const (
-	RequestCreate      Action = iota + 1 // a request; Owner is the authority it is written for
-	RequestCheck                         // a request
-	RequestSend                          // a request: submit, to approval or to the outbox
-	RequestApprove                       // a request
-	RequestReturn                        // a request: give it back to its author
-	RequestList                          // the requests of Owner, of one Status if set
-	RequestShow                          // a request
-	RequestAcknowledge                   // a request received
-	RequestAnswer                        // a request received
-	RequestRefuse                        // a request received
-	RequestClose                         // a request
-	AttachmentAdd                        // the request it belongs to
-	AttachmentGet                        // the request it belongs to
-	DirectoryRead                        // the node
-	UserManage                           // the account's authority
-	TokenIssue                           // the token's authority
-	TokenRevoke                          // the token's authority
-	NodeStatus                           // the node
-	PolicyRead                           // the node
-	EvidenceRead                         // the node
+	RequestCreate       Action = iota + 1 // a request; Owner is the authority it is written for
+	RequestCheck                          // a request
+	RequestSend                           // a request: submit, to approval or to the outbox
+	RequestApprove                        // a request
+	RequestReturn                         // a request: give it back to its author
+	RequestList                           // the requests of Owner, of one Status if set
+	RequestShow                           // a request
+	RequestAcknowledge                    // a request received
+	RequestAnswer                         // a request received
+	RequestRefuse                         // a request received
+	RequestClose                          // a request
+	AttachmentAdd                         // the request it belongs to
+	AttachmentGet                         // the request it belongs to
+	DirectoryRead                         // the node
+	UserManage                            // the account's authority
+	TokenIssue                            // the token's authority
+	TokenRevoke                           // the token's authority
+	NodeStatus                            // the node
+	PolicyRead                            // the node
+	EvidenceRead                          // the node
+	AlertCreate                           // an alert; Owner is the authority it is written for; its files too
+	AlertCheck                            // an alert
+	AlertPublish                          // an alert: submit, to approval or to its audience
+	AlertApprove                          // an alert
+	AlertReturn                           // an alert: give it back to its author
+	AlertUpdate                           // an alert issued: write its next version
+	AlertCancel                           // an alert issued: withdraw it at once, on one person's word
+	AlertList                             // the alerts of Owner, of one Status if set
+	AlertShow                             // an alert, its files too
+	AlertFeedback                         // an alert received
+	AlertHolders                          // an alert issued
+	SubscriptionAdd                       // a subscription
+	SubscriptionApprove                   // a subscription
+	SubscriptionList                      // the subscriptions of Owner
+	SubscriptionRemove                    // a subscription
 )
 
 // kind is the type of thing an action is done to, as the schema calls it.
 type kind = cedar.EntityType
 
 const (
-	kindCaller  kind = "Caller"
-	kindRequest kind = "Request"
-	kindAccount kind = "Account"
-	kindNode    kind = "Node"
+	kindCaller       kind = "Caller"
+	kindRequest      kind = "Request"
+	kindAlert        kind = "Alert"
+	kindSubscription kind = "Subscription"
+	kindAccount      kind = "Account"
+	kindNode         kind = "Node"
 )
 
 type actionName struct {
@@ -54,26 +71,41 @@ type actionName struct {
 
 // actionNames must agree with the schema; a test compares them.
 var actionNames = [...]actionName{
-	RequestCreate:      {"request:create", kindRequest},
-	RequestCheck:       {"request:check", kindRequest},
-	RequestSend:        {"request:send", kindRequest},
-	RequestApprove:     {"request:approve", kindRequest},
-	RequestReturn:      {"request:return", kindRequest},
-	RequestList:        {"request:list", kindRequest},
-	RequestShow:        {"request:show", kindRequest},
-	RequestAcknowledge: {"request:acknowledge", kindRequest},
-	RequestAnswer:      {"request:answer", kindRequest},
-	RequestRefuse:      {"request:refuse", kindRequest},
-	RequestClose:       {"request:close", kindRequest},
-	AttachmentAdd:      {"attachment:add", kindRequest},
-	AttachmentGet:      {"attachment:get", kindRequest},
-	DirectoryRead:      {"directory:read", kindNode},
-	UserManage:         {"user:manage", kindAccount},
-	TokenIssue:         {"token:issue", kindAccount},
-	TokenRevoke:        {"token:revoke", kindAccount},
-	NodeStatus:         {"node:status", kindNode},
-	PolicyRead:         {"policy:read", kindNode},
-	EvidenceRead:       {"evidence:read", kindNode},
+	RequestCreate:       {"request:create", kindRequest},
+	RequestCheck:        {"request:check", kindRequest},
+	RequestSend:         {"request:send", kindRequest},
+	RequestApprove:      {"request:approve", kindRequest},
+	RequestReturn:       {"request:return", kindRequest},
+	RequestList:         {"request:list", kindRequest},
+	RequestShow:         {"request:show", kindRequest},
+	RequestAcknowledge:  {"request:acknowledge", kindRequest},
+	RequestAnswer:       {"request:answer", kindRequest},
+	RequestRefuse:       {"request:refuse", kindRequest},
+	RequestClose:        {"request:close", kindRequest},
+	AttachmentAdd:       {"attachment:add", kindRequest},
+	AttachmentGet:       {"attachment:get", kindRequest},
+	DirectoryRead:       {"directory:read", kindNode},
+	UserManage:          {"user:manage", kindAccount},
+	TokenIssue:          {"token:issue", kindAccount},
+	TokenRevoke:         {"token:revoke", kindAccount},
+	NodeStatus:          {"node:status", kindNode},
+	PolicyRead:          {"policy:read", kindNode},
+	EvidenceRead:        {"evidence:read", kindNode},
+	AlertCreate:         {"alert:create", kindAlert},
+	AlertCheck:          {"alert:check", kindAlert},
+	AlertPublish:        {"alert:publish", kindAlert},
+	AlertApprove:        {"alert:approve", kindAlert},
+	AlertReturn:         {"alert:return", kindAlert},
+	AlertUpdate:         {"alert:update", kindAlert},
+	AlertCancel:         {"alert:cancel", kindAlert},
+	AlertList:           {"alert:list", kindAlert},
+	AlertShow:           {"alert:show", kindAlert},
+	AlertFeedback:       {"alert:feedback", kindAlert},
+	AlertHolders:        {"alert:holders", kindAlert},
+	SubscriptionAdd:     {"subscription:add", kindSubscription},
+	SubscriptionApprove: {"subscription:approve", kindSubscription},
+	SubscriptionList:    {"subscription:list", kindSubscription},
+	SubscriptionRemove:  {"subscription:remove", kindSubscription},
 }
 
 // Actions lists every action.
@@ -172,11 +204,11 @@ type Resource struct {
 	// Author is the person who wrote it, or who issued the token that did, by Caller.Name; for a refusal, who took the
 	// request on; empty if nobody yet.
 	Author string
-	// Status is the state of domain 4.7, such as "PENDING_APPROVAL".
+	// Status is the state of domain 4.7, of an alert that of 4.9, such as "PENDING_APPROVAL".
 	Status string
 	// Urgency is "ROUTINE", "URGENT" or "IMMEDIATE"; may be empty.
 	Urgency string
-	// Handling are the codes "H0" to "H3".
+	// Handling are the codes "H0" to "H3" of a request.
 	Handling []string
 	// FourEyes says that two persons are wanted.
 	FourEyes bool
