@@ -93,7 +93,8 @@ type AlertReader interface {
 	AlertsSince(cursor int64, limit int) ([]Alert, error)
 	// AlertCursor is the number of the newest change; 0 when there was none.
 	AlertCursor() (int64, error)
-	// AlertsExpired lists alerts in force (issued or updated) whose Expires is not after now; at most limit.
+	// AlertsExpired lists alerts in force (issued or updated) whose Expires is set and not after now, the earliest
+	// first; at most limit.
 	AlertsExpired(now time.Time, limit int) ([]Alert, error)
 	// NextExpiry is the earliest Expires of alerts in force; zero when there are none.
 	NextExpiry() (time.Time, error)
@@ -102,7 +103,7 @@ type AlertReader interface {
 	// Subscriptions lists all, by Own, then ID.
 	Subscriptions() ([]Subscription, error)
 	Subscription(id message.ID) (Subscription, error)
-	// NudgesDue lists nudges whose Next is not after now; at most limit.
+	// NudgesDue lists nudges whose Next is not after now, the earliest first; at most limit.
 	NudgesDue(now time.Time, limit int) ([]Nudge, error)
 	// NextNudge is the earliest Next of all; zero when nothing waits.
 	NextNudge() (time.Time, error)
@@ -112,8 +113,10 @@ type AlertReader interface {
 type AlertTx interface {
 	// PutAlert records an alert or replaces it, and gives it the next cursor, which it returns.
 	PutAlert(a Alert) (cursor int64, err error)
-	// DeleteAlert forgets a draft that was never issued.
+	// DeleteAlert forgets a draft that was never issued, if it is there; Conflict "issued" where it is no such draft. Its
+	// cursor is not given again.
 	DeleteAlert(id message.ID, own authority.Name) error
+	// PutSubscription and PutNudge record or replace; what is deleted need not be there.
 	PutSubscription(s Subscription) error
 	DeleteSubscription(id message.ID) error
 	PutNudge(n Nudge) error

@@ -180,19 +180,22 @@ type Proof struct {
 	Time          time.Time
 }
 
-// BroadcastReader reads the one-to-many road: chains of ours, their audiences, and those that we follow.
+// BroadcastReader reads the one-to-many road: chains of ours, their audiences, and those that we follow. A number that
+// is too high to be stored is found nowhere.
 type BroadcastReader interface {
 	Epoch(chain Chain, number uint64) (Epoch, error)
-	// EpochByKey finds the epoch of a publisher, in any of its incarnations, by the fingerprint of its key.
+	// EpochByKey finds the epoch of a publisher, in any of its incarnations, by the fingerprint of its key; the last recorded
+	// where there are several.
 	EpochByKey(publisher authority.Node, fingerprint message.Digest) (Epoch, error)
 	// NewestEpoch is NotFound where there is none.
 	NewestEpoch(chain Chain) (Epoch, error)
 
 	Broadcast(audience message.Digest) (Broadcast, error)
-	// Broadcasts lists all audiences of ours by category.
+	// Broadcasts lists all audiences of ours by category, then rule.
 	Broadcasts() ([]Broadcast, error)
+	// Link is a number of a chain of ours, with its frame.
 	Link(audience message.Digest, number uint64) (Link, error)
-	// LinkOf is the first link of a message of ours.
+	// LinkOf is the first link of a message of ours, with its frame.
 	LinkOf(key message.Key) (Link, error)
 	// LinksOf lists the links of a message of ours in order of Seq, without frames: the same alert under more than one
 	// number of one or more audiences.
@@ -201,11 +204,12 @@ type BroadcastReader interface {
 	Links(audience message.Digest, from uint64, limit int) ([]Link, error)
 	// LinksAfter lists what is recorded after seq and not Direct, with frames, in order of Seq; at most limit.
 	LinksAfter(seq int64, limit int) ([]Link, error)
-	// Member, Members and MembersDue read the nodes of our audiences. Due ones come by Next; at most limit.
+	// Member, Members and MembersDue read the nodes of our audiences: those of one by node, due ones by Next and at most
+	// limit.
 	Member(audience message.Digest, node authority.Node) (Member, error)
 	Members(audience message.Digest) ([]Member, error)
 	MembersDue(now time.Time, limit int) ([]Member, error)
-	// MembersOf lists the audiences of ours that a node is or was a member of.
+	// MembersOf lists the audiences of ours that a node is or was a member of, by audience.
 	MembersOf(node authority.Node) ([]Member, error)
 	// NextMember is the earliest Next of all; zero when nothing waits.
 	NextMember() (time.Time, error)
@@ -213,7 +217,7 @@ type BroadcastReader interface {
 	BusCursor() (int64, error)
 
 	Following(chain Chain) (Following, error)
-	// FollowingOf lists the chains of a publisher that this node follows, all incarnations.
+	// FollowingOf lists the chains of a publisher that this node follows, all incarnations, the oldest first.
 	FollowingOf(publisher authority.Node) ([]Following, error)
 	Entry(chain Chain, number uint64) (Entry, error)
 	// Entries lists entries of a chain from a number on, in order; at most limit.
@@ -224,32 +228,37 @@ type BroadcastReader interface {
 	HeldBytes(publisher authority.Node) (uint64, error)
 	// HeldFor lists frames that wait for a key, in order of Seq; at most limit.
 	HeldFor(publisher authority.Node, fingerprint message.Digest, limit int) ([]Held, error)
-	// HeldPublishers lists whose keys frames wait for.
+	// HeldPublishers lists whose keys frames wait for, by name.
 	HeldPublishers() ([]authority.Node, error)
 	Control(from authority.Node, id message.ID) (Control, error)
-	// Proofs lists proofs, newest first; at most limit.
+	// Proofs lists proofs, last recorded first; at most limit.
 	Proofs(limit int) ([]Proof, error)
 }
 
-// BroadcastTx writes the one-to-many road.
+// BroadcastTx writes the one-to-many road. A number of 2^63 - 1 or more is Invalid "malformed", a list that is not as
+// its field says Internal.
 type BroadcastTx interface {
-	// PutEpoch records an epoch or replaces its Sealed. Conflict "equivocation" where the epoch has another fingerprint.
+	// PutEpoch records an epoch, or replaces its Sealed and SealedTo and keeps the rest as it was. Conflict "equivocation" where the epoch has another fingerprint.
 	PutEpoch(e Epoch) error
 	// PutBroadcast records an audience of ours or replaces it.
 	PutBroadcast(b Broadcast) error
 	// PutLink records a number; Conflict "same-number" where it is taken.
 	PutLink(l Link) (seq int64, err error)
+	// PutMember records a member or replaces it.
 	PutMember(m Member) error
 	SetBusCursor(seq int64) error
+	// PutFollowing records a following or replaces it.
 	PutFollowing(f Following) error
 	// PutEntry records an entry or replaces it.
 	PutEntry(e Entry) error
 	// PutIndex keeps a signed index; one of the same chain, First and Last is replaced.
 	PutIndex(x Index) error
 	PutHeld(h Held) error
+	// DeleteHeld forgets a frame; its Seq is not given again.
 	DeleteHeld(seq int64) error
 	// DeleteHeldBefore forgets frames recorded before a time, and returns how many.
 	DeleteHeldBefore(t time.Time) (int, error)
+	// PutControl keeps an answer. Conflict "receipt-fixed" where another was given.
 	PutControl(c Control) error
 	// DeleteControls forgets answers whose envelopes expired before a time, at most limit of them.
 	DeleteControls(before time.Time, limit int) error

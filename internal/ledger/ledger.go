@@ -47,6 +47,8 @@ type Reader interface {
 	CaseReader
 	AttachmentReader
 	EventReader
+	BroadcastReader
+	AlertReader
 }
 
 // MessageReader reads messages and what is known of them.
@@ -116,6 +118,8 @@ type EventReader interface {
 // Tx reads and writes in one transaction; it sees what it has written.
 type Tx interface {
 	Reader
+	BroadcastTx
+	AlertTx
 
 	// PutMessage records a message. It reports false when exactly this message is there already, and Conflict "same-id"
 	// when its key is taken by another digest.
@@ -158,6 +162,21 @@ func SameID() error {
 // ReceiptFixed is the conflict of a receipt that was issued and cannot change.
 func ReceiptFixed() error {
 	return fault.New(fault.Conflict, "receipt-fixed", "record receipt", "another receipt was issued for this message")
+}
+
+// SameNumber is the conflict of a number of a chain that is taken.
+func SameNumber() error {
+	return fault.New(fault.Conflict, "same-number", "record alert", "the number is taken in its chain")
+}
+
+// Equivocation is the conflict of an epoch that is recorded with another key.
+func Equivocation() error {
+	return fault.New(fault.Conflict, "equivocation", "record epoch", "the epoch is recorded with another key")
+}
+
+// Issued is the conflict of an alert that is no draft any more and is not forgotten.
+func Issued() error {
+	return fault.New(fault.Conflict, "issued", "delete draft", "the alert was issued and is kept")
 }
 
 // PageSize is the number of rows a list may return for a limit that was asked for.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -92,6 +93,12 @@ func bind(s *sqlite3.Stmt, at int, arg any) error {
 		return s.BindInt(at, arg)
 	case int64:
 		return s.BindInt64(at, arg)
+	case uint64:
+		// Others choose numbers too. The highest that a column could hold is left free, for looking beyond all.
+		if arg >= math.MaxInt64 {
+			return fault.New(fault.Invalid, "malformed", "write ledger", "a number is below 2^63 - 1")
+		}
+		return s.BindInt64(at, int64(arg))
 	case string:
 		return s.BindText(at, arg)
 	case message.ID:
@@ -191,6 +198,29 @@ func (r *row) digest() message.Digest {
 func (r *row) id() message.ID { return parsed(r, r.s.ColumnRawBlob(r.at()), message.IDFromBytes) }
 
 func (r *row) name() authority.Name { return parsed(r, r.text(), authority.ParseName) }
+
+func (r *row) node() authority.Node { return parsed(r, r.text(), authority.ParseNode) }
+
+func (r *row) category() authority.Category { return parsed(r, r.text(), authority.ParseCategory) }
+
+func (r *row) fingerprint() authority.Fingerprint {
+	return parsed(r, r.s.ColumnRawBlob(r.at()), authority.ParseFingerprint)
+}
+
+// names, states and words read lists of [packWords].
+func (r *row) names() []authority.Name {
+	return parsed(r, r.text(), func(s string) ([]authority.Name, error) { return unpackWords(s, authority.ParseName) })
+}
+
+func (r *row) states() []authority.State {
+	return parsed(r, r.text(), func(s string) ([]authority.State, error) { return unpackWords(s, authority.ParseState) })
+}
+
+func (r *row) words() []string {
+	return parsed(r, r.text(), func(s string) ([]string, error) {
+		return unpackWords(s, func(w string) (string, error) { return w, nil })
+	})
+}
 
 // key reads the two columns id and sender.
 func (r *row) key() message.Key {

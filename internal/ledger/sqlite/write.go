@@ -52,27 +52,23 @@ func (t tx) PutDelivery(d ledger.Delivery) error {
 	if lane < 0 {
 		return fault.New(fault.Internal, "", "record delivery", "a delivery has a lane")
 	}
-	var next any
-	if !d.Next.IsZero() {
-		next = d.Next
-	}
 	return t.c.exec(`INSERT INTO delivery (id, sender, node, state, attempts, next, lane, last_error, receipt, complete, expires)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id, sender, node) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, next = excluded.next,
 		lane = excluded.lane, last_error = excluded.last_error, receipt = excluded.receipt, complete = excluded.complete,
 		expires = excluded.expires`,
-		d.Key.ID, d.Key.Sender.String(), d.Node.String(), string(d.State), d.Attempts, next, lane, d.LastError,
+		d.Key.ID, d.Key.Sender.String(), d.Node.String(), string(d.State), d.Attempts, orNull(d.Next), lane, d.LastError,
 		d.Receipt, d.CompleteReceipt, d.Expires)
 }
 
 // PutCase implements [ledger.Tx].
 func (t tx) PutCase(c ledger.Case) (int64, error) {
-	t.w.cursor++
-	return t.w.cursor, t.c.exec("INSERT OR REPLACE INTO cases ("+caseColumns+`)
+	t.w.at.cases++
+	return t.w.at.cases, t.c.exec("INSERT OR REPLACE INTO cases ("+caseColumns+`)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		c.Conversation, c.Own.String(), c.Peer.String(), string(c.Side), c.Reference, c.LocalReference,
 		c.RequestKind.String(), c.Category.String(), string(c.Urgency), string(c.Status), string(c.State),
-		c.Title, c.Author, c.Approver, c.Created, c.Changed, c.Due, c.Attachments, t.w.cursor)
+		c.Title, c.Author, c.Approver, c.Created, c.Changed, c.Due, c.Attachments, t.w.at.cases)
 }
 
 // NextReference implements [ledger.Tx].

@@ -26,8 +26,8 @@ type job struct {
 type writer struct {
 	conn *conn
 	log  *ledger.Log
-	// cursor is the number of the newest change of a case, with those of the open group.
-	cursor int64
+	// at is how far the changes have come, with those of the open group.
+	at cursors
 
 	jobs chan job
 	// gate is held for reading while a caller hands in a job, for writing by close.
@@ -36,13 +36,25 @@ type writer struct {
 	stopped chan struct{}
 }
 
+// cursors are the numbers of the newest change of a case and of an alert.
+type cursors struct{ cases, alerts int64 }
+
+func readCursors(r reader) (cursors, error) {
+	cases, err := r.Cursor()
+	if err != nil {
+		return cursors{}, err
+	}
+	alerts, err := r.AlertCursor()
+	return cursors{cases, alerts}, err
+}
+
 // startWriter takes the connection over; it is closed when the writer is.
 func startWriter(c *conn, log *ledger.Log) (*writer, error) {
-	cursor, err := reader{c}.Cursor()
+	at, err := readCursors(reader{c})
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: c, log: log, cursor: cursor, jobs: make(chan job, largestGroup), stopped: make(chan struct{})}
+	w := &writer{conn: c, log: log, at: at, jobs: make(chan job, largestGroup), stopped: make(chan struct{})}
 	go w.run()
 	return w, nil
 }
@@ -97,13 +109,13 @@ func (w *writer) gather(first job) []job {
 // commit runs a group in one transaction and answers its callers. Nobody is answered with nil before the sync has
 // returned (P1).
 func (w *writer) commit(group []job) {
-	before := w.cursor
+	before := w.at
 	w.log.Begin()
 	answers, err := w.transact(group)
 	if err != nil {
 		// A stop anywhere before here leaves nothing of the group.
 		w.log.Rollback()
-		w.cursor = before
+		w.at = before
 	} else {
 		// A stop here leaves a committed group that nobody was told of: callers repeat, and find their fact recorded.
 		w.log.Commit()
@@ -158,14 +170,14 @@ func (w *writer) runOne(j job) error {
 	if err := w.conn.exec("SAVEPOINT job"); err != nil {
 		return err
 	}
-	before := w.cursor
+	before := w.at
 	w.log.Savepoint()
 	err := guarded(j.f, tx{reader{w.conn}, w})
 	if err == nil {
 		return w.conn.exec("RELEASE job")
 	}
 	w.log.Undo()
-	w.cursor = before
+	w.at = before
 	if !w.conn.db.GetAutocommit() {
 		err = errors.Join(err, w.conn.exec("ROLLBACK TO job"), w.conn.exec("RELEASE job"))
 	}
