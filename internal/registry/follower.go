@@ -51,7 +51,8 @@ type Follower struct {
 	log     *Log
 	cards   *Cards
 	sight   *sight
-	current *directory.Current
+	history *directory.History // the log alone
+	current *directory.Current // and with the restrictions that are not in it yet
 	contact *contact
 
 	// Used by OpenFollower, then by the goroutine of Run alone.
@@ -68,7 +69,8 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Follower{o: o, log: log, current: &directory.Current{}, contact: openContact(o.Data, o.Now()), doubted: map[string]bool{}}
+	f := &Follower{o: o, log: log, history: &directory.History{}, current: &directory.Current{},
+		contact: openContact(o.Data, o.Now()), doubted: map[string]bool{}}
 	if err := f.load(); err != nil {
 		_ = log.Close()
 		return nil, err
@@ -100,11 +102,11 @@ func (f *Follower) load() error {
 	if _, err := found(genesis, f.o.Fingerprint); err != nil {
 		return err
 	}
-	s, err := directory.Fold(nil, f.log.Entries(1), f.skipped)
-	if err != nil {
+	if err := f.history.Fold(f.log.Entries(1), f.skipped); err != nil {
 		return err
 	}
 	f.tell()
+	s := f.history.Newest()
 	f.current.Store(s)
 	if f.cards, err = OpenCards(filepath.Join(f.o.Data, cardsName)); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (f *Follower) Restrict(signed []byte) (bool, error) {
 }
 
 // Unlogged are the restrictions in force here that the log does not have yet, for peers to hear of.
-func (f *Follower) Unlogged() []directory.Statement { return f.sight.unlogged(f.current.Load()) }
+func (f *Follower) Unlogged() []directory.Statement { return f.sight.unlogged() }
 
 // Propose hands a statement to the hub over a connection of its own, so it works for a suspended node too, which may
 // not follow. See Client.Propose.
@@ -364,15 +366,20 @@ func drain(first arrival, come <-chan arrival) []arrival {
 // absorb stores entries, then puts them in force, then notes the contact. Of entries that may not be stored nothing is
 // left but doubt.
 func (f *Follower) absorb(come []arrival) error {
-	entries, refused := f.acceptable(come)
+	judged, refused := f.acceptable(come)
+	entries := make([][]byte, len(judged))
+	for i, v := range judged {
+		entries[i] = v.entry
+	}
 	if err := f.log.Append(entries...); err != nil { // commit
 		return err
 	}
 	// If the machine stops here the entries are read from the log at the next start.
-	for _, entry := range entries {
-		if err := f.apply(entry); err != nil {
-			return err
-		}
+	for _, v := range judged {
+		f.apply(v)
+	}
+	if len(judged) > 0 {
+		f.sight.rebase(f.history, f.current)
 	}
 	f.tell()
 	if refused != nil {
@@ -387,33 +394,18 @@ func (f *Follower) absorb(come []arrival) error {
 	return nil
 }
 
-// apply puts one stored entry in force, or skips it as everyone does.
-func (f *Follower) apply(entry []byte) error {
-	before := f.current.Load()
-	st, refused := directory.ParseStatement(entry)
-	err := f.current.Update(func(now *directory.Snapshot) (*directory.Snapshot, error) {
-		if refused != nil {
-			return now.Skip(), nil
-		}
-		next, err := directory.Apply(now, st)
-		if err != nil {
-			refused = err
-			return now.Skip(), nil
-		}
-		return next, nil
-	})
-	if err != nil {
-		return err
-	}
-	if refused != nil {
-		f.skipped(f.current.Load().Position(), refused)
-		return nil
+// apply adds one stored entry to the history, or skips it as everyone does.
+func (f *Follower) apply(v verdict) {
+	before := f.history.Newest()
+	f.history.Add(v.next)
+	if v.refused != nil {
+		f.skipped(v.next.Position(), v.refused)
+		return
 	}
 	delete(f.doubted, f.hub)
-	if err := f.cards.replace(before.At(f.o.Now()), st); err != nil {
+	if err := f.cards.replace(before.At(f.o.Now()), v.statement); err != nil {
 		f.o.Log.Error("a replaced contact card was not deleted", zap.Error(err))
 	}
-	return nil
 }
 
 // Close lets go of the data; call it after Run has returned.

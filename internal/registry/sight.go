@@ -3,6 +3,7 @@ package registry
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -20,9 +21,9 @@ const (
 // across restarts and are brought to the hub. PROTOCOL 4.6.
 type sight struct {
 	mu   sync.Mutex
-	log  *Log                           // guarded by mu
-	open map[string]directory.Statement // guarded by mu; by their bytes, not known to be in the log
-	news chan struct{}                  // a word to who brings them to the hub; holds one
+	log  *Log                  // guarded by mu
+	open []directory.Statement // guarded by mu; not known to be in the log, in the order they came
+	news chan struct{}         // a word to who brings them to the hub; holds one
 }
 
 // openSight puts what was kept in force again. A statement that no longer holds is left out.
@@ -32,7 +33,7 @@ func openSight(folder string, current *directory.Current, sync Sync, notes *zap.
 	if err != nil {
 		return nil, err
 	}
-	s := &sight{log: log, open: map[string]directory.Statement{}, news: make(chan struct{}, 1)}
+	s := &sight{log: log, news: make(chan struct{}, 1)}
 	for entry, err := range log.Entries(1) {
 		if err != nil {
 			_ = log.Close()
@@ -56,9 +57,11 @@ func (s *sight) again(entry []byte, current *directory.Current) error {
 	if err != nil {
 		return err
 	}
-	err = current.Update(func(now *directory.Snapshot) (*directory.Snapshot, error) { return directory.Restrict(now, st) })
-	if err == nil && current.Load().Standing(st) == directory.Unconfirmed {
-		s.open[string(entry)] = st
+	now := current.Load()
+	next, err := directory.Restrict(now, st)
+	if err == nil && next.Standing(st) == directory.Unconfirmed {
+		s.open = append(s.open, st)
+		current.Store(next)
 	}
 	return err
 }
@@ -70,8 +73,8 @@ func (s *sight) rewrite(path string, sync Sync) error {
 	if err != nil {
 		return err
 	}
-	for entry := range s.open {
-		if err := next.Append([]byte(entry)); err != nil {
+	for _, st := range s.open {
+		if err := next.Append(st.Signed()); err != nil {
 			_ = next.Close()
 			return err
 		}
@@ -87,7 +90,8 @@ func (s *sight) rewrite(path string, sync Sync) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// take applies a statement on sight: look, decide, commit, tell. It reports whether the statement was news.
+// take applies a statement on sight, with nobody else changing what is in force: look, decide, commit, tell. It reports
+// whether the statement was news.
 func (s *sight) take(st directory.Statement, current *directory.Current) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,28 +104,43 @@ func (s *sight) take(st directory.Statement, current *directory.Current) (bool, 
 		return false, err
 	}
 	// If the machine stops here the restriction takes effect at the next start.
-	s.open[string(st.Signed())] = st
-	err = current.Update(func(now *directory.Snapshot) (*directory.Snapshot, error) { return directory.Restrict(now, st) })
+	s.open = append(s.open, st)
+	current.Store(next)
 	select {
 	case s.news <- struct{}{}:
 	default:
 	}
-	return true, err
+	return true, nil
+}
+
+// rebase puts the log in force as far as it is known now, and on it again what it does not have: so a restart comes to
+// the same. What the log has taken, ended, or does not bear any more, is done with.
+func (s *sight) rebase(history *directory.History, current *directory.Current) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := history.Newest()
+	var open []directory.Statement
+	for _, st := range s.open {
+		if next, err := directory.Restrict(now, st); err == nil && next.Standing(st) == directory.Unconfirmed {
+			now, open = next, append(open, st)
+		}
+	}
+	s.open = open
+	current.Store(now)
+}
+
+// basis is the log alone with the statements that it does not have, both of one moment.
+func (s *sight) basis(history *directory.History) (*directory.Snapshot, []directory.Statement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return history.Newest(), slices.Clone(s.open)
 }
 
 // unlogged are the statements that the hub's log does not have yet.
-func (s *sight) unlogged(now *directory.Snapshot) []directory.Statement {
+func (s *sight) unlogged() []directory.Statement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []directory.Statement
-	for key, st := range s.open {
-		if now.Standing(st) != directory.Unconfirmed {
-			delete(s.open, key)
-			continue
-		}
-		all = append(all, st)
-	}
-	return all
+	return slices.Clone(s.open)
 }
 
 func (s *sight) close() error {

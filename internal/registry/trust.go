@@ -63,10 +63,18 @@ func (f *Follower) tell() {
 	f.skips = skips{told: now}
 }
 
+// verdict is an entry that may be stored, and what becomes of it.
+type verdict struct {
+	entry     []byte
+	statement directory.Statement
+	next      *directory.Snapshot // of the log alone
+	refused   error               // why everyone skips it
+}
+
 // acceptable are the entries that may be stored, in order, and why no more of them may be. It changes nothing.
-func (f *Follower) acceptable(come []arrival) ([][]byte, error) {
-	s, owed, size := f.current.Load(), f.debt, f.log.Size()
-	var take [][]byte
+func (f *Follower) acceptable(come []arrival) ([]verdict, error) {
+	s, owed, size := f.history.Newest(), f.debt, f.log.Size()
+	var take []verdict
 	for _, a := range come {
 		if a.position == 0 {
 			continue // a heartbeat
@@ -74,18 +82,18 @@ func (f *Follower) acceptable(come []arrival) ([][]byte, error) {
 		if a.position != size+1 {
 			return take, outOfOrder()
 		}
-		next, err := judge(s, a.statement)
-		if fault.CodeOf(err) == codeJunk {
-			return take, err
+		v := judge(s, a.statement)
+		if fault.CodeOf(v.refused) == codeJunk {
+			return take, v.refused
 		}
-		if err != nil && owed.at(size) >= maxDebt {
+		if v.refused != nil && owed.at(size) >= maxDebt {
 			return take, invalidEntries()
 		}
 		size++
-		if err != nil {
-			owed, next = owed.with(size), s.Skip()
+		if v.refused != nil {
+			owed, v.next = owed.with(size), s.Skip()
 		}
-		take, s = append(take, a.statement), next
+		take, s = append(take, v), v.next
 	}
 	return take, nil
 }
@@ -93,21 +101,24 @@ func (f *Follower) acceptable(come []arrival) ([][]byte, error) {
 // codeJunk is of bytes that no hub may have in its log: it refuses what it cannot read (PROTOCOL 11.3).
 const codeJunk = "not-a-statement"
 
-// judge is the snapshot after an entry, or why there is none: codeJunk for what must not even be stored. What was only
-// seen does not count here (PROTOCOL 4.6), so the verdict holds whatever comes in force on sight meanwhile.
-func judge(s *directory.Snapshot, entry []byte) (*directory.Snapshot, error) {
-	st, err := directory.ParseStatement(entry)
-	switch code := fault.CodeOf(err); {
+// judge looks at an entry against the log before it, which holds nothing that was only seen (PROTOCOL 4.6). It is
+// refused with codeJunk if it must not even be stored.
+func judge(s *directory.Snapshot, entry []byte) verdict {
+	v := verdict{entry: entry}
+	v.statement, v.refused = directory.ParseStatement(entry)
+	switch code := fault.CodeOf(v.refused); {
 	case len(entry) == 0:
-		return nil, junk(nil)
+		v.refused = junk(nil)
 	case code == "unknown-kind" || code == "unknown-rules":
-		return nil, err // of a later version, as far as we can tell: it counts a position, and against the debt
-	case err != nil:
-		return nil, junk(err)
-	case st.Network() != s.NetworkID():
-		return nil, junk(nil)
+		// Of a later version, as far as we can tell: it counts a position, and against the debt.
+	case v.refused != nil:
+		v.refused = junk(v.refused)
+	case v.statement.Network() != s.NetworkID():
+		v.refused = junk(nil)
+	default:
+		v.next, v.refused = directory.Apply(s, v.statement)
 	}
-	return directory.Apply(s, st)
+	return v
 }
 
 func junk(cause error) error {
