@@ -91,7 +91,10 @@ func root(leaves []tlog.Hash) tlog.Hash {
 }
 
 // marshal writes the padded plaintext of the sealed body. PROTOCOL 5.6.
-func (c Content) marshal() []byte {
+func (c Content) marshal() []byte { return pad(c.canonical()) }
+
+// canonical writes the content in its single form.
+func (c Content) canonical() []byte {
 	m := &formatv1.Content{ContextSalt: c.ContextSalt}
 	for _, i := range c.Items {
 		m.Items = append(m.Items, &formatv1.Item{Salt: i.Salt, Type: i.Type, Body: i.Body})
@@ -99,7 +102,11 @@ func (c Content) marshal() []byte {
 	for _, a := range c.Attachments {
 		m.Attachments = append(m.Attachments, &formatv1.AttachmentKey{Salt: a.Salt, Digest: a.Digest[:], Size: a.Size, Identity: a.Identity})
 	}
-	b := canonical.Marshal(m)
+	return canonical.Marshal(m)
+}
+
+// pad puts a length before b and zeros behind it, up to the Padmé length. PROTOCOL 5.6.
+func pad(b []byte) []byte {
 	out := make([]byte, padme(uint64(4+len(b))))
 	binary.BigEndian.PutUint32(out, uint32(len(b)))
 	copy(out[4:], b)
@@ -117,23 +124,37 @@ func padme(n uint64) uint64 {
 	return (n + mask) &^ mask
 }
 
-// unmarshal reads a padded plaintext. Padding must be Padmé and zero: what a reader is not shown must not exist.
+// unpad takes off what pad put on. Padding must be Padmé and zero: what a reader is not shown must not exist.
 // PROTOCOL 5.6.
-func unmarshal(plain []byte) (Content, error) {
+func unpad(plain []byte) ([]byte, error) {
 	if len(plain) < 4 {
-		return Content{}, malformed("the sealed body is empty")
+		return nil, malformed("the sealed body is empty")
 	}
 	n := uint64(binary.BigEndian.Uint32(plain))
 	if n > uint64(len(plain)-4) || padme(4+n) != uint64(len(plain)) {
-		return Content{}, malformed("the sealed body is not padded as it should be")
+		return nil, malformed("the sealed body is not padded as it should be")
 	}
 	for _, b := range plain[4+n:] {
 		if b != 0 {
-			return Content{}, malformed("the padding of the sealed body is not zero")
+			return nil, malformed("the padding of the sealed body is not zero")
 		}
 	}
+	return plain[4 : 4+n], nil
+}
+
+// unmarshal reads a padded plaintext.
+func unmarshal(plain []byte) (Content, error) {
+	b, err := unpad(plain)
+	if err != nil {
+		return Content{}, err
+	}
+	return parseContent(b, message.MaxSealedBody)
+}
+
+// parseContent reads a content in its single form.
+func parseContent(b []byte, limit int) (Content, error) {
 	var m formatv1.Content
-	if err := canonical.Unmarshal(plain[4:4+n], &m, message.MaxSealedBody); err != nil {
+	if err := canonical.Unmarshal(b, &m, limit); err != nil {
 		return Content{}, err
 	}
 	return contentOf(&m)

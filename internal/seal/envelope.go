@@ -50,6 +50,9 @@ type Envelope struct {
 
 // New seals and signs a draft. The context's salt is made here; items bring their own.
 func New(ctx context.Context, d Draft, signer Signer, random io.Reader) (Envelope, error) {
+	if d.Context.Audience != nil {
+		return Envelope{}, broadcast("seal message")
+	}
 	salt, err := newSalt(random)
 	if err != nil {
 		return Envelope{}, err
@@ -77,6 +80,10 @@ func encrypt(plain []byte, keys []authority.PublicKey, known *Recipients) ([]byt
 		}
 		recipients = append(recipients, r)
 	}
+	return encryptTo(plain, recipients...)
+}
+
+func encryptTo(plain []byte, recipients ...age.Recipient) ([]byte, error) {
 	var out bytes.Buffer
 	w, err := age.Encrypt(&out, recipients...)
 	if err == nil {
@@ -97,15 +104,25 @@ func sign(ctx context.Context, h message.Header, sealed []byte, signer Signer) (
 		return Envelope{}, fault.New(fault.TooLarge, "too-large", "seal message", "the header is larger than 16 KiB")
 	}
 	h.Digest = message.DigestOf(header)
-	m := &formatv1.Envelope{Header: header, Sealed: sealed}
+	signatures, err := signHeader(ctx, h, header, signer)
+	if err != nil {
+		return Envelope{}, err
+	}
+	m := &formatv1.Envelope{Header: header, Signatures: signatures, Sealed: sealed}
+	return Envelope{Header: h, Sealed: sealed, Bytes: canonical.Marshal(m)}, nil
+}
+
+// signHeader makes every signature that the header requires. PROTOCOL 5.4.
+func signHeader(ctx context.Context, h message.Header, header []byte, signer Signer) ([]*formatv1.Signature, error) {
+	var out []*formatv1.Signature
 	for _, r := range h.Required {
 		value, err := signer.Sign(ctx, r.Key, authority.ForHeader, header)
 		if err != nil {
-			return Envelope{}, err
+			return nil, err
 		}
-		m.Signatures = append(m.Signatures, &formatv1.Signature{Algorithm: r.Algorithm, Key: r.Key[:], Value: value})
+		out = append(out, &formatv1.Signature{Algorithm: r.Algorithm, Key: r.Key[:], Value: value})
 	}
-	return Envelope{Header: h, Sealed: sealed, Bytes: canonical.Marshal(m)}, nil
+	return out, nil
 }
 
 // Parsed is an envelope whose parts are bounded and split, and nothing more: no field of its header may be believed.
@@ -125,8 +142,8 @@ func ParseEnvelope(b []byte) (Parsed, error) {
 	if len(m.GetHeader()) > message.MaxHeader || len(m.GetSealed()) > message.MaxSealedBody {
 		return Parsed{}, fault.New(fault.TooLarge, "too-large", "read envelope", "the header or the body is larger than allowed")
 	}
-	if n := len(m.GetSignatures()); n == 0 || n > message.MaxSignatures {
-		return Parsed{}, fault.New(fault.Invalid, "bad-signature", "read envelope", "an envelope carries 1 to 8 signatures")
+	if err := countSignatures(m.GetSignatures()); err != nil {
+		return Parsed{}, err
 	}
 	return Parsed{b, m.GetHeader(), m.GetSignatures(), m.GetSealed()}, nil
 }
@@ -136,23 +153,9 @@ func ParseEnvelope(b []byte) (Parsed, error) {
 //
 // Errors of kind Invalid are faults of transport or forgery: nobody's signature covers the fault, so nothing is stored.
 func (p Parsed) Verify(find SigningKey) (Envelope, error) {
-	owners := make(map[authority.Fingerprint]authority.Name, len(p.signatures))
-	for _, s := range p.signatures {
-		key, err := authority.ParseFingerprint(s.GetKey())
-		if err != nil {
-			return Envelope{}, err
-		}
-		owner, public, err := find(key)
-		if err != nil {
-			return Envelope{}, err
-		}
-		if s.GetAlgorithm() != public.Algorithm() || s.GetRole() != "" {
-			return Envelope{}, forged("a signature names another algorithm or role than its key has")
-		}
-		if err := public.Verify(authority.ForHeader, p.header, s.GetValue()); err != nil {
-			return Envelope{}, err
-		}
-		owners[key] = owner
+	owners, err := verifyHeader(p.header, p.signatures, find)
+	if err != nil {
+		return Envelope{}, err
 	}
 	h, err := message.ParseHeader(p.header)
 	if err != nil {
@@ -161,10 +164,50 @@ func (p Parsed) Verify(find SigningKey) (Envelope, error) {
 	if err := owned(h, owners, len(p.signatures)); err != nil {
 		return Envelope{}, err
 	}
+	if h.Audience != nil {
+		return Envelope{}, broadcast("verify envelope")
+	}
 	if uint64(len(p.sealed)) != h.SealedSize || message.DigestOf(p.sealed) != h.SealedDigest {
 		return Envelope{}, fault.New(fault.Invalid, "wrong-body", "verify envelope", "the body is not the one that the header names")
 	}
 	return Envelope{Header: h, Sealed: p.sealed, Bytes: p.raw}, nil
+}
+
+// broadcast refuses a header with an audience in an envelope: it names no sealed body, so nothing would tie one to it.
+// PROTOCOL 5.2.
+func broadcast(operation string) error {
+	return fault.New(fault.Invalid, "audience", operation, "a directed message has no audience; an alert to one travels in a frame")
+}
+
+func countSignatures(all []*formatv1.Signature) error {
+	if n := len(all); n == 0 || n > message.MaxSignatures {
+		return fault.New(fault.Invalid, "bad-signature", "read envelope", "an envelope carries 1 to 8 signatures")
+	}
+	return nil
+}
+
+// verifyHeader checks every signature over header bytes with keys that the directory knows, and returns their owners.
+// PROTOCOL 5.4.
+func verifyHeader(header []byte, signatures []*formatv1.Signature, find SigningKey) (map[authority.Fingerprint]authority.Name, error) {
+	owners := make(map[authority.Fingerprint]authority.Name, len(signatures))
+	for _, s := range signatures {
+		key, err := authority.ParseFingerprint(s.GetKey())
+		if err != nil {
+			return nil, err
+		}
+		owner, public, err := find(key)
+		if err != nil {
+			return nil, err
+		}
+		if s.GetAlgorithm() != public.Algorithm() || s.GetRole() != "" {
+			return nil, forged("a signature names another algorithm or role than its key has")
+		}
+		if err := public.Verify(authority.ForHeader, header, s.GetValue()); err != nil {
+			return nil, err
+		}
+		owners[key] = owner
+	}
+	return owners, nil
 }
 
 // owned checks that the signatures are exactly the required ones and all the sender's.
@@ -203,13 +246,28 @@ func (e Envelope) Open(ctx context.Context, opener Opener, key authority.Fingerp
 	if err != nil {
 		return Content{}, err
 	}
-	if c.Commitment(e.Header.ContextBytes) != e.Header.Commitment {
-		return Content{}, fault.New(fault.Invalid, "wrong-commitment", "open message", "the sealed body was not made for this header")
+	if err := committed(c, e.Header); err != nil {
+		return Content{}, err
 	}
-	if len(c.Attachments) != len(e.Header.Attachments) {
-		return Content{}, fault.New(fault.Invalid, "wrong-commitment", "open message", "the body and the header name different attachments")
+	if err := attached(c, e.Header); err != nil {
+		return Content{}, err
 	}
 	return c, nil
+}
+
+// committed checks that a content was made for a header. PROTOCOL 5.5.
+func committed(c Content, h message.Header) error {
+	if c.Commitment(h.ContextBytes) != h.Commitment {
+		return fault.New(fault.Invalid, "wrong-commitment", "open message", "the sealed body was not made for this header")
+	}
+	return nil
+}
+
+func attached(c Content, h message.Header) error {
+	if len(c.Attachments) != len(h.Attachments) {
+		return fault.New(fault.Invalid, "wrong-commitment", "open message", "the body and the header name different attachments")
+	}
+	return nil
 }
 
 // Stored reads an envelope that was verified, or made here, before it was stored. It checks no signature.
@@ -219,6 +277,9 @@ func Stored(b []byte) (Envelope, error) {
 		return Envelope{}, err
 	}
 	h, err := message.ParseHeader(p.header)
+	if err == nil && h.Audience != nil {
+		return Envelope{}, broadcast("read envelope")
+	}
 	return Envelope{Header: h, Sealed: p.sealed, Bytes: b}, err
 }
 

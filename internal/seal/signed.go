@@ -27,26 +27,107 @@ func SignNode(ctx context.Context, signer Signer, key authority.Fingerprint, pur
 // VerifyNode checks bytes signed by one node and returns the payload and the node that signed.
 // PROTOCOL 3.4, 8.1, 10.2.
 func VerifyNode(signed []byte, purpose authority.Purpose, find NodeKey) ([]byte, authority.Node, error) {
-	var m formatv1.Signed
-	if err := canonical.Unmarshal(signed, &m, message.MaxReceipt); err != nil {
-		return nil, authority.Node{}, err
-	}
-	if len(m.GetSignatures()) != 1 {
-		return nil, authority.Node{}, fault.New(fault.Invalid, "bad-signature", "verify node signature", "exactly one signature is expected")
-	}
-	s := m.GetSignatures()[0]
-	key, err := authority.ParseFingerprint(s.GetKey())
+	payload, s, err := splitSigned(signed, message.MaxReceipt)
 	if err != nil {
 		return nil, authority.Node{}, err
+	}
+	node, err := verifyNode(payload, s, purpose, find)
+	return payload, node, err
+}
+
+// splitSigned bounds and splits what a node signed alone; nothing of it may be believed. PROTOCOL 3.4.
+func splitSigned(signed []byte, limit int) ([]byte, *formatv1.Signature, error) {
+	var m formatv1.Signed
+	if err := canonical.Unmarshal(signed, &m, limit); err != nil {
+		return nil, nil, err
+	}
+	s, err := onlySignature(m.GetSignatures())
+	return m.GetPayload(), s, err
+}
+
+func onlySignature(all []*formatv1.Signature) (*formatv1.Signature, error) {
+	if len(all) != 1 {
+		return nil, notSigned("exactly one signature is expected")
+	}
+	return all[0], nil
+}
+
+// verifyNode checks a node's only signature and returns the node that owns the key.
+func verifyNode(payload []byte, s *formatv1.Signature, purpose authority.Purpose, find NodeKey) (authority.Node, error) {
+	key, err := authority.ParseFingerprint(s.GetKey())
+	if err != nil {
+		return authority.Node{}, err
 	}
 	node, public, err := find(key)
 	if err != nil {
-		return nil, authority.Node{}, err
+		return authority.Node{}, err
 	}
 	if s.GetAlgorithm() != public.Algorithm() || s.GetRole() != "" {
-		return nil, authority.Node{}, fault.New(fault.Invalid, "bad-signature", "verify node signature", "the signature names another algorithm or role")
+		return authority.Node{}, notSigned("the signature names another algorithm or role")
 	}
-	return m.GetPayload(), node, public.Verify(purpose, m.GetPayload(), s.GetValue())
+	return node, public.Verify(purpose, payload, s.GetValue())
+}
+
+func notSigned(say string) error {
+	return fault.New(fault.Invalid, "bad-signature", "verify node signature", say)
+}
+
+// byNode is what a node signs alone, naming itself in it.
+type byNode interface {
+	Marshal() []byte
+	maker() authority.Node
+}
+
+// form is how one such format is signed and read.
+type form[T byNode] struct {
+	purpose authority.Purpose
+	// limit in bytes, with the signature.
+	limit int
+	parse func([]byte) (T, error)
+}
+
+// sign refuses what no reader would take.
+func (f form[T]) sign(ctx context.Context, signer Signer, key authority.Fingerprint, v T) ([]byte, error) {
+	payload := v.Marshal()
+	if _, err := f.parse(payload); err != nil {
+		return nil, err
+	}
+	b, err := SignNode(ctx, signer, key, f.purpose, payload)
+	if err == nil && len(b) > f.limit {
+		return nil, fault.New(fault.TooLarge, "too-large", "sign", "what a node signs is larger than its format allows")
+	}
+	return b, err
+}
+
+// verify checks the signature first, then reads, then that who signed is who is named.
+func (f form[T]) verify(signed []byte, find NodeKey) (T, error) {
+	var none T
+	payload, s, err := splitSigned(signed, f.limit)
+	if err != nil {
+		return none, err
+	}
+	node, err := verifyNode(payload, s, f.purpose, find)
+	if err != nil {
+		return none, err
+	}
+	v, err := f.parse(payload)
+	if err != nil {
+		return none, err
+	}
+	if v.maker() != node {
+		return none, notSigned("it names another node than the one that signed it")
+	}
+	return v, nil
+}
+
+// stored reads what was verified before it was stored.
+func (f form[T]) stored(signed []byte) (T, error) {
+	payload, _, err := splitSigned(signed, f.limit)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return f.parse(payload)
 }
 
 // SignReceipt makes the receipt bytes that are stored and replayed verbatim. PROTOCOL 8.1.
