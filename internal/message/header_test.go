@@ -292,6 +292,7 @@ func TestDigest(t *testing.T) {
 
 func FuzzParseHeader(f *testing.F) {
 	f.Add(headerOf(request(f)).Marshal())
+	f.Add(headerOf(alertContext(f)).Marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := ParseHeader(b)
 		if err != nil {
@@ -305,6 +306,7 @@ func FuzzParseHeader(f *testing.F) {
 
 func FuzzParseContext(f *testing.F) {
 	f.Add(request(f).Marshal())
+	f.Add(alertContext(f).Marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := ParseContext(b)
 		if err != nil {
