@@ -104,7 +104,11 @@ func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) erro
 	if err := prepareFile(c); err != nil {
 		return err
 	}
-	if err := migrate(ctx, c, uri, cfg.Key); err != nil {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return failed("migrate ledger", err)
+	}
+	if err := migrate(ctx, c, uri, cfg.Key, files); err != nil {
 		return err
 	}
 	fresh, err := l.identify(c, cfg)
@@ -159,14 +163,10 @@ func prepareFile(c *conn) error {
 
 // migrate applies the migrations that this ledger has not seen. It reads the version itself: goose takes a table that
 // it cannot read for one that is not there.
-func migrate(ctx context.Context, c *conn, uri string, key [32]byte) error {
+func migrate(ctx context.Context, c *conn, uri string, key [32]byte, files fs.FS) error {
 	has, err := version(c)
 	if err != nil {
 		return err
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return failed("migrate ledger", err)
 	}
 	newest, err := newestMigration(files)
 	if err != nil {

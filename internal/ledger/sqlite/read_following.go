@@ -60,7 +60,7 @@ func (t reader) FollowingOf(publisher authority.Node) ([]ledger.Following, error
 		f.Chain = chain
 		return f
 	}
-	return list(t.c, scan, "SELECT "+chainColumns+", "+followingColumns+" FROM chain AS c JOIN "+followings+` ON f.chain = c.id
+	return list(t.c, scan, "SELECT "+chainColumns+", "+followingColumns+" FROM "+followings+` JOIN chain AS c ON c.id = f.chain
 		WHERE c.publisher = ? ORDER BY c.counter, c.random, c.audience`, publisher.String())
 }
 

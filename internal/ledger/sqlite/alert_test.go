@@ -1,0 +1,209 @@
+package sqlite
+
+import (
+	"io/fs"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+	"pgregory.net/rapid"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+)
+
+// TestMigrationKeepsData makes a ledger as the first release did and opens it with this one.
+func TestMigrationKeepsData(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	m, c, identity := firstRelease(t, cfg)
+
+	l := openAt(t, cfg)
+	defer l.Close()
+	if l.Identity() != identity {
+		t.Errorf("identity = %+v, was %+v", l.Identity(), identity)
+	}
+	if found := verify(t, l); found.Events != 2 || found.Signed != 0 {
+		t.Errorf("evidence = %+v, want both events", found)
+	}
+	if err := l.View(t.Context(), func(r ledger.Reader) error {
+		got, err := r.Message(m.Key)
+		if err != nil || string(got.Envelope) != "envelope" {
+			t.Errorf("message = %+v, %v", got, err)
+		}
+		kept, err := r.Case(c.Conversation, c.Own)
+		if err != nil || kept.Cursor != 1 || kept.Title != c.Title {
+			t.Errorf("case = %+v, %v", kept, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Update(t.Context(), func(tx ledger.Tx) error {
+		a, err := tx.PutAlert(ledger.Alert{ID: factID(9), Own: c.Own, Issuer: c.Own})
+		b, err2 := tx.PutCase(c)
+		if a != 1 || b != 2 {
+			t.Errorf("cursors %d and %d, want 1 and 2", a, b)
+		}
+		return all(err, err2)
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// firstRelease makes a ledger with the first migration alone, and records in it.
+func firstRelease(t *testing.T, cfg Config) (ledger.Message, ledger.Case, ledger.Identity) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &Ledger{keys: cfg.Keys, vfsName: register(cfg)}
+	uri := "file:" + (&url.URL{Path: filepath.Join(cfg.Dir, "ledger.db")}).EscapedPath() + "?vfs=" + url.QueryEscape(l.vfsName)
+	conn, err := connect(uri, cfg.Key)
+	must(err)
+	must(prepareFile(conn))
+	released, err := fs.ReadFile(migrations, "migrations/00001_ledger.sql")
+	must(err)
+	must(migrate(t.Context(), conn, uri, cfg.Key, fstest.MapFS{"00001_ledger.sql": {Data: released}}))
+	if has, err := version(conn); has != 1 || err != nil {
+		t.Fatalf("version %d, %v", has, err)
+	}
+	_, err = l.identify(conn, cfg)
+	must(err)
+	log, err := ledger.OpenLog(l.identity.Origin, cfg.Keys, cfg.Random, reader{conn})
+	must(err)
+	log.Begin()
+	w := tx{reader{conn}, &writer{conn: conn, log: log}}
+	own, err := authority.ParseName("mx/fgr")
+	must(err)
+	m := ledger.Message{Key: message.Key{Sender: own, ID: factID(1)}, Envelope: []byte("envelope")}
+	c := ledger.Case{Conversation: factID(1), Own: own, Title: "kept"}
+	must(all(first(w.Append(cfg.Created)), first(w.PutMessage(m)), first(w.PutCase(c)),
+		first(w.Append(ledger.Event{Time: time.Now(), Kind: "sent"}))))
+	_, err = conn.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)
+	must(all(err, conn.close()))
+	return m, c, l.identity
+}
+
+// TestPlans runs the suite's questions on an empty ledger and looks at how each would be answered: through an index,
+// and in its order.
+func TestPlans(t *testing.T) {
+	l := openAt(t, testConfig(t, t.TempDir()))
+	defer l.Close()
+	if err := l.pool.view(t.Context(), func(c *conn) error {
+		ask(t, reader{c})
+		for query := range c.statements {
+			if strings.HasPrefix(query, "SELECT") {
+				checkPlan(t, c, query)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask puts every question that a table grown large has to answer.
+func ask(t *testing.T, r reader) {
+	t.Helper()
+	chain, now := ledger.Chain{}, time.Now()
+	own, err := authority.ParseName("mx/fgr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := message.Key{Sender: own, ID: factID(1)}
+	var node authority.Node
+	for what, err := range map[string]error{
+		"links":    all(first(r.LinksOf(key)), first(r.Links(message.Digest{}, 1, 1)), first(r.LinksAfter(1, 1))),
+		"members":  all(first(r.Members(message.Digest{})), first(r.MembersOf(node)), first(r.MembersDue(now, 1)), first(r.NextMember())),
+		"chains":   all(first(r.FollowingOf(node)), first(r.Entries(chain, 1, 1)), first(r.Proofs(1))),
+		"held":     all(first(r.HeldBytes(node)), first(r.HeldFor(node, message.Digest{}, 1))),
+		"alerts":   all(first(r.AlertsOf(key.ID)), first(r.AlertsSince(1, 1)), first(r.AlertCursor())),
+		"lists":    all(first(r.Alerts(ledger.AlertFilter{Own: own, BeforeCursor: 5})), first(r.Alerts(ledger.AlertFilter{Direction: ledger.Out}))),
+		"in force": all(first(r.AlertsExpired(now, 1)), first(r.NextExpiry()), first(r.AlertsIn(own.State(), authority.Category{}))),
+		"nudges":   all(first(r.NudgesDue(now, 1)), first(r.NextNudge())),
+	} {
+		if err != nil {
+			t.Fatal(what, err)
+		}
+	}
+}
+
+func checkPlan(t *testing.T, c *conn, query string) {
+	t.Helper()
+	explained, _, err := c.db.Prepare("EXPLAIN QUERY PLAN " + query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer explained.Close()
+	for explained.Step() {
+		step := explained.ColumnText(3)
+		whole := strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "USING") && step != "SCAN CONSTANT ROW"
+		// A scan in the order of the rows is how the newest proofs are listed; a chain's followings are few.
+		if strings.Contains(query, "FROM proof") || strings.Contains(query, "FROM following") && strings.Contains(step, "ORDER BY") {
+			continue
+		}
+		if whole || strings.Contains(step, "TEMP B-TREE") {
+			t.Errorf("%s\n\tdoes: %s", query, step)
+		}
+	}
+	if err := explained.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPack holds the lists in one column to their one form.
+func TestPack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var ranges []ledger.Range
+		var refused []ledger.Refusal
+		at := uint64(0)
+		for range rapid.IntRange(0, 5).Draw(t, "n") {
+			first := at + rapid.Uint64Range(0, 1<<40).Draw(t, "gap")
+			r := ledger.Range{First: first, Last: first + rapid.Uint64Range(0, 1<<40).Draw(t, "length")}
+			ranges, at = append(ranges, r), r.Last+2
+			refused = append(refused, ledger.Refusal{Number: first, Code: rapid.StringN(0, 20, 200).Draw(t, "code")})
+		}
+		bytes, err := packRanges(ranges)
+		oneForm(t, bytes, err, ranges, unpackRanges)
+		bytes, err = packRefusals(refused)
+		oneForm(t, bytes, err, refused, unpackRefusals)
+	})
+	for _, bad := range []string{"\x80\x00\x00", "\x01", "\x80", "\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x00\x00\x01"} {
+		if got, err := unpackRanges([]byte(bad)); err == nil {
+			t.Errorf("ranges of %q = %v", bad, got)
+		}
+	}
+	for _, bad := range []string{"\x01", "\x01\x02a", "\x01\xff\xff\xff\xff\x0f"} {
+		if got, err := unpackRefusals([]byte(bad)); err == nil {
+			t.Errorf("refusals of %q = %v", bad, got)
+		}
+	}
+}
+
+func oneForm[T comparable](t *rapid.T, bytes []byte, err error, want []T, unpack func([]byte) ([]T, error)) {
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := unpack(bytes)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("unpacked %v, %v; want %v", got, err, want)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("unpacked %v, want %v", got, want)
+		}
+	}
+	if len(bytes) > 0 {
+		if got, err := unpack(bytes[:len(bytes)-1]); err == nil && len(got) == len(want) {
+			t.Fatalf("unpacked %v from a part of it", got)
+		}
+	}
+}
