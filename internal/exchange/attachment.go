@@ -81,7 +81,8 @@ func (e *Exchange) attachment(ctx context.Context, from authority.Node, a messag
 		return ledger.Attachment{}, err
 	}
 	for _, row := range rows {
-		if row.Index == a.Index && row.Direction == ledger.In {
+		// What we pull from its issuer is nobody's to push.
+		if row.Index == a.Index && row.Direction == ledger.In && row.State != ledger.AttachmentSpooled {
 			return row, nil
 		}
 	}
@@ -295,17 +296,6 @@ func (e *Exchange) openFile(ctx context.Context, a Actor, f file) (io.ReadCloser
 	}); err != nil {
 		return nil, f.view, err
 	}
-	sealed, err := e.openSpool(f.row.File, os.O_RDONLY)
-	if err != nil {
-		return nil, f.view, err
-	}
-	plain, err := seal.OpenAttachment(sealed, f.key)
-	if err != nil {
-		sealed.Close()
-		return nil, f.view, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{plain, sealed}, f.view, nil
+	plain, err := e.OpenFile(f.row, f.key)
+	return plain, f.view, err
 }

@@ -108,9 +108,9 @@ func newDeliveries(e *Exchange) *deliveries {
 }
 
 // fresh hands over what was just committed. A full channel is no loss: the next scan finds it.
-func (d *deliveries) fresh(env seal.Envelope, node directory.NodeEntry) {
+func (d *deliveries) fresh(env seal.Envelope, node authority.Node) {
 	select {
-	case d.jobs <- job{env.Header.Key(), node.Node, laneOf(env.Header.Urgency), env}:
+	case d.jobs <- job{env.Header.Key(), node, env.Header.Urgency.Lane(), env}:
 	default:
 		d.poke()
 	}
@@ -272,7 +272,7 @@ func (d *deliveries) carry(ctx context.Context, j job) {
 
 func (d *deliveries) load(ctx context.Context, j job) (ledger.Delivery, seal.Envelope, error) {
 	if len(j.env.Bytes) > 0 {
-		return ledger.Delivery{Key: j.key, Node: j.node, State: ledger.Queued, Expires: j.env.Header.Expires, Lane: laneOf(j.env.Header.Urgency)}, j.env, nil
+		return ledger.Delivery{Key: j.key, Node: j.node, State: ledger.Queued, Expires: j.env.Header.Expires, Lane: j.env.Header.Urgency.Lane()}, j.env, nil
 	}
 	var row ledger.Delivery
 	var m ledger.Message
@@ -354,26 +354,32 @@ func (d *deliveries) reroute(ctx context.Context, row ledger.Delivery, to author
 	return err
 }
 
-// mayGet asks the directory of now whether a node may still be handed a message: the node itself, each authority it is
-// for, that this node serves it, and the key it was sealed to. P7.
+// mayGet asks the directory of now whether a node may still be handed a message: the node itself, an authority that it
+// is for and that this node serves, and the keys it was sealed to for them. P7.
 func (e *Exchange) mayGet(view directory.View, node authority.Node, h message.Header) error {
 	const op = "deliver message"
 	if err := view.CheckNode(node); err != nil {
 		return err
 	}
+	refusal, may := error(fault.New(fault.Denied, "moved", op, "the authority is served by another node since the message was sent")), false
 	for _, r := range h.Recipients {
 		if r.Authority == h.Sender {
 			continue
 		}
 		if err := view.CheckAuthority(r.Authority); err != nil {
-			return err
+			refusal = err
+			continue
 		}
 		if serving, ok := view.NodeOf(r.Authority); !ok || serving.Node != node {
-			return fault.New(fault.Denied, "moved", op, "the authority is served by another node since the message was sent")
+			continue
 		}
 		if key, ok := view.Holder(r.Key); !ok || key.Status == directory.KeyRevoked {
 			return fault.New(fault.Denied, "revoked", op, "the key that the message was sealed to was revoked since")
 		}
+		may = true
+	}
+	if !may {
+		return refusal
 	}
 	return nil
 }
@@ -416,7 +422,7 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 }
 
 // stageOf is what a verified receipt says of our message as a whole: the least of its stages. It must come from the node
-// the message went to, now, and speak for all addressed authorities and no other. PROTOCOL 8.1.
+// the message went to, now, and speak for all addressed authorities that it serves and no other. PROTOCOL 8.1.
 func (e *Exchange) stageOf(r message.Receipt, row ledger.Delivery, h message.Header) (message.StageOf, error) {
 	refuse := func(say string) (message.StageOf, error) {
 		return message.StageOf{}, fault.New(fault.Invalid, "wrong-receipt", "verify receipt", say)
@@ -427,21 +433,40 @@ func (e *Exchange) stageOf(r message.Receipt, row ledger.Delivery, h message.Hea
 	if r.Time.After(e.Clock().Add(message.MaxAhead)) {
 		return refuse("the receipt is dated more than 5 minutes in the future")
 	}
-	addressed := h.RecipientsBut(h.Sender)
+	addressed := e.addressedAt(r.Node, h)
+	if first := firstOther(h)[0].Authority; len(r.Stages) == 1 && r.Stages[0] == (message.StageOf{Authority: first, Stage: message.Rejected, Code: wrongAddressee}) {
+		return r.Stages[0], nil // the node serves none of them, whomever it names
+	}
 	if len(r.Stages) != len(addressed) {
 		return refuse("the receipt does not cover exactly the authorities that were addressed")
 	}
 	rank := []message.Stage{message.Rejected, message.Received, message.Complete}
 	least := r.Stages[0]
 	for _, s := range r.Stages {
-		if !slices.Contains(addressed, s.Authority) {
+		i := slices.Index(addressed, s.Authority)
+		if i < 0 {
 			return refuse("the receipt speaks for an authority that was not addressed")
 		}
+		addressed = slices.Delete(addressed, i, i+1)
 		if slices.Index(rank, s.Stage) < slices.Index(rank, least.Stage) {
 			least = s
 		}
 	}
 	return least, nil
+}
+
+// addressedAt are the authorities that a node's receipt speaks for: those of the message that it serves now and that may
+// receive. A message to one authority is for that one, whatever became of it since.
+func (e *Exchange) addressedAt(node authority.Node, h message.Header) []authority.Name {
+	addressed := h.RecipientsBut(h.Sender)
+	if len(addressed) == 1 {
+		return addressed
+	}
+	view := e.Directory.Load().At(e.Clock())
+	return slices.DeleteFunc(addressed, func(name authority.Name) bool {
+		serving, ok := view.NodeOf(name)
+		return !ok || serving.Node != node || view.CheckAuthority(name) != nil
+	})
 }
 
 func withReceipt(row ledger.Delivery, stage message.StageOf, signed []byte, next time.Time) ledger.Delivery {

@@ -275,69 +275,44 @@ func (e *Exchange) AddAttachment(ctx context.Context, a Actor, conversation mess
 	if err != nil {
 		return AttachmentView{}, err
 	}
-	file, err := e.createSpool()
+	file, err := e.SealFile(src)
 	if err != nil {
 		return AttachmentView{}, err
 	}
-	key, line, err := seal.SealAttachment(file, src, e.Random)
-	if err = closeSpool(file, err); err != nil {
-		return AttachmentView{}, err
-	}
-	// If the machine stops here, an unnamed file lies in the spool; Sweep removes it at the next start.
-	row := ledger.Attachment{
-		Owner: ledger.OwnedByDraft(conversation), Conversation: conversation, Direction: ledger.Out,
-		SealedSize: line.SealedSize, Root: line.Root, Stored: line.SealedSize, State: ledger.AttachmentDraft, File: baseName(file),
-	}
-	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error { return e.putDraftAttachment(tx, a, c.Own, &row, note, key) })
+	var row ledger.Attachment
+	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		row, err = e.putDraftAttachment(tx, a, c.Case, note, file)
+		return err
+	})
 	if err != nil {
-		e.removeSpool(row.File)
+		e.DropFile(file)
 		return AttachmentView{}, err
 	}
 	e.tell()
-	return AttachmentView{Index: row.Index, Note: note, Size: key.Size, Digest: key.Digest, SealedSize: line.SealedSize, Stored: line.SealedSize, Complete: true}, nil
+	return file.View(row.Index, note), nil
 }
 
-func (e *Exchange) putDraftAttachment(tx ledger.Tx, a Actor, own authority.Name, row *ledger.Attachment, note *formatv1.AttachmentNote, key seal.AttachmentKey) error {
-	c, err := tx.Case(row.Conversation, own)
+func (e *Exchange) putDraftAttachment(tx ledger.Tx, a Actor, seen ledger.Case, note *formatv1.AttachmentNote, file SealedFile) (ledger.Attachment, error) {
+	c, err := tx.Case(seen.Conversation, seen.Own)
 	if err != nil {
-		return err
+		return ledger.Attachment{}, err
 	}
 	if c.State != message.Draft {
-		return fault.New(fault.Conflict, "wrong-state", "attach file", "the request is no longer a draft")
+		return ledger.Attachment{}, fault.New(fault.Conflict, "wrong-state", "attach file", "the request is no longer a draft")
 	}
 	if c.Attachments >= message.MaxAttachments {
-		return fault.New(fault.TooLarge, "too-large", "attach file", "a message has at most 64 attachments")
+		return ledger.Attachment{}, fault.New(fault.TooLarge, "too-large", "attach file", "a message has at most 64 attachments")
 	}
-	row.Index = uint32(c.Attachments)
-	note.Index = row.Index
-	row.Meta = canonical.Marshal(&formatv1.Content{
-		Items:       []*formatv1.Item{{Type: itemAttachment, Body: canonical.Marshal(note)}},
-		Attachments: []*formatv1.AttachmentKey{{Salt: key.Salt, Digest: key.Digest.Bytes(), Size: key.Size, Identity: key.Identity}},
-	})
+	row := file.Row(c.Conversation, uint32(c.Attachments), note)
 	c.Attachments++
 	c.Changed = e.Clock()
-	if err := tx.PutAttachment(*row); err != nil {
-		return err
+	if err := tx.PutAttachment(row); err != nil {
+		return ledger.Attachment{}, err
 	}
 	if _, err := tx.PutCase(c); err != nil {
-		return err
+		return ledger.Attachment{}, err
 	}
-	return second(tx.Append(e.event("attached", a.Account, message.Key{Sender: own, ID: row.Conversation}, row.Root, "")))
-}
-
-// draftAttachment reads what putDraftAttachment wrote.
-func draftAttachment(row ledger.Attachment) (*formatv1.AttachmentNote, seal.AttachmentKey, error) {
-	var m formatv1.Content
-	note := new(formatv1.AttachmentNote)
-	if err := canonical.Unmarshal(row.Meta, &m, maxDraft); err != nil {
-		return nil, seal.AttachmentKey{}, err
-	}
-	if err := canonical.Unmarshal(m.GetItems()[0].GetBody(), note, maxDraft); err != nil {
-		return nil, seal.AttachmentKey{}, err
-	}
-	k := m.GetAttachments()[0]
-	digest, err := message.DigestFromBytes(k.GetDigest())
-	return note, seal.AttachmentKey{Salt: k.GetSalt(), Digest: digest, Size: k.GetSize(), Identity: k.GetIdentity()}, err
+	return row, second(tx.Append(e.event("attached", a.Account, message.Key{Sender: c.Own, ID: row.Conversation}, row.Root, "")))
 }
 
 // Return sends a draft back to its author with a reason.

@@ -14,7 +14,7 @@ import (
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
-// Options are what an Exchange is built from; all but the last three are required.
+// Options are what an Exchange is built from; all but the last four are required.
 type Options struct {
 	Node authority.Node
 	// NodeKey is the fingerprint of the node's signing key, for receipts.
@@ -30,6 +30,8 @@ type Options struct {
 	Spool string
 	// PeerQuota is how many bytes of attachments one state may have announced and not yet sent whole; 0 = 64 GiB.
 	PeerQuota uint64
+	// Alerts knows what directed messages of alerts mean; nil: they are refused, "unknown-kind".
+	Alerts Alerts
 	// FourEyes: sending needs a second person (domain.md 12).
 	FourEyes bool
 	Clock    func() time.Time

@@ -7,6 +7,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	"github.com/enlace-network/enlace/internal/seal"
 )
@@ -34,6 +35,18 @@ type Courier interface {
 	// PushAttachment sends the sealed bytes from an offset on, and returns what the peer has stored and, when all
 	// attachments of the message are whole, its signed receipt, unverified.
 	PushAttachment(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error)
+}
+
+// Alerts is who knows what a directed message of an alert means; the room that keeps alerts.
+type Alerts interface {
+	// Judge looks at an opened message of a verified sender before any transaction: the code of a rejection, or "". An
+	// error is passing. PROTOCOL 8.4.
+	Judge(h message.Header, c seal.Content) (code string, err error)
+	// Admit records what it means for authorities of this node, in the transaction that stores it; or the code of a
+	// rejection, which stores nothing.
+	Admit(tx ledger.Tx, h message.Header, c seal.Content, to []authority.Name) (code string, err error)
+	// Admitted is told after the commit.
+	Admitted(h message.Header)
 }
 
 // Gate decides whether an actor may do something to an item. Kind Denied with the reason in words where not.

@@ -49,10 +49,17 @@ func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []
 	}
 	// If the machine stops here, the sender asks again and known() answers with the same bytes.
 	e.tell()
+	if env.Header.Kind.IsAlert() && e.Alerts != nil {
+		e.Alerts.Admitted(env.Header)
+	}
 	return receipt, nil
 }
 
-const opReceive = "receive message"
+const (
+	opReceive = "receive message"
+	// wrongAddressee is the rejection of a node that serves none of the recipients. PROTOCOL 8.4.
+	wrongAddressee = "wrong-addressee"
+)
 
 // belongs checks that the verified header is of this network and came from a node of its sender's state.
 func (e *Exchange) belongs(from authority.Node, h message.Header) error {
@@ -152,7 +159,7 @@ func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.En
 	}
 	switch {
 	case len(a.served) == 0:
-		a.code = "wrong-addressee"
+		a.code = wrongAddressee
 		a.served = firstOther(env.Header)
 		return a, nil
 	case !env.Header.Expires.After(e.Clock()):
@@ -169,6 +176,10 @@ func (e *Exchange) examine(ctx context.Context, view directory.View, env seal.En
 		return arrival{}, err
 	default:
 		a.content = content
+		if env.Header.Kind.IsAlert() {
+			a.code, err = e.judgeAlert(env.Header, content)
+			return a, err
+		}
 		a.code = e.wellFormed(env.Header, content)
 	}
 	return a, nil
@@ -180,6 +191,14 @@ func codeOf(err error) string {
 		return code
 	}
 	return "malformed-body"
+}
+
+// judgeAlert leaves a message of an alert to those who know them.
+func (e *Exchange) judgeAlert(h message.Header, c seal.Content) (string, error) {
+	if e.Alerts == nil {
+		return "unknown-kind", nil
+	}
+	return e.Alerts.Judge(h, c)
 }
 
 // firstOther is the recipient that a rejection speaks for when none is served here. PROTOCOL 8.4.
@@ -248,6 +267,9 @@ func (e *Exchange) commitArrival(ctx context.Context, env seal.Envelope, a arriv
 // place stores an accepted message and moves or begins its case. A code is returned where the conversation forbids it.
 func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, error) {
 	h := env.Header
+	if h.Kind.IsAlert() {
+		return e.placeAlert(tx, env, a)
+	}
 	cases := make([]ledger.Case, 0, len(a.served))
 	for _, r := range a.served {
 		c, code, err := e.caseOf(tx, h, a.content, r.Authority)
@@ -268,6 +290,22 @@ func (e *Exchange) place(tx ledger.Tx, env seal.Envelope, a arrival) (string, er
 		}
 	}
 	return "", nil
+}
+
+// placeAlert stores an accepted message of an alert.
+func (e *Exchange) placeAlert(tx ledger.Tx, env seal.Envelope, a arrival) (string, error) {
+	h := env.Header
+	var to []authority.Name
+	for _, r := range a.served {
+		to = append(to, r.Authority)
+	}
+	if code, err := e.Alerts.Admit(tx, h, a.content, to); err != nil || code != "" {
+		return code, err
+	}
+	if _, err := tx.PutMessage(recordOf(h, env.Bytes, ledger.In, e.Clock())); err != nil {
+		return "", err
+	}
+	return "", e.expectAttachments(tx, h)
 }
 
 // caseOf begins or moves the case of one addressed authority, without writing it.

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
@@ -80,12 +81,12 @@ func (e *Exchange) respond(ctx context.Context, a Actor, c ledger.Case, kind mes
 	if err != nil {
 		return message.ID{}, err
 	}
-	out := outgoing{from: c.Own, to: c.Peer, kind: kind, conversation: c.Conversation, inReplyTo: first.Key.ID, approval: message.Single,
+	out := outgoing{from: c.Own, to: []authority.Name{c.Peer}, kind: kind, conversation: c.Conversation, inReplyTo: first.Key.ID, approval: message.Single,
 		category: c.Category, urgency: c.Urgency, status: c.Status}
 	if out.items, err = e.itemsOf(parts); err != nil {
 		return message.ID{}, err
 	}
-	env, node, _, err := e.compose(ctx, out)
+	p, err := e.compose(ctx, out)
 	if err != nil {
 		return message.ID{}, err
 	}
@@ -104,15 +105,14 @@ func (e *Exchange) respond(ctx context.Context, a Actor, c ledger.Case, kind mes
 		if _, err := tx.PutCase(now); err != nil {
 			return err
 		}
-		return e.commitOutgoing(tx, a, env, node)
+		return e.Commit(tx, a, p)
 	})
 	if err != nil {
 		return message.ID{}, err
 	}
 	// If the machine stops here, the outbox has the message and start-up delivers it.
-	e.tell()
-	e.deliveries.fresh(env, node)
-	return env.Header.ID, nil
+	e.Told(p)
+	return p.Header().ID, nil
 }
 
 // whole reads a message with its envelope, which lists leave out.

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/authority"
-	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
@@ -103,7 +102,7 @@ func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID
 func (e *Exchange) release(ctx context.Context, a Actor, d draft, comp Composition, approval message.Approval) (Sent, error) {
 	c := d.Case
 	comp.Request.Reference = c.Reference
-	out := outgoing{from: c.Own, to: c.Peer, kind: message.KindRequest, conversation: c.Conversation, approval: approval,
+	out := outgoing{from: c.Own, to: []authority.Name{c.Peer}, kind: message.KindRequest, conversation: c.Conversation, approval: approval,
 		category: comp.Category, urgency: comp.Urgency, status: comp.Status, expires: comp.Expires}
 	var err error
 	if out.items, err = e.requestItems(comp); err != nil {
@@ -112,24 +111,23 @@ func (e *Exchange) release(ctx context.Context, a Actor, d draft, comp Compositi
 	if err := e.attach(&out, d.rows); err != nil {
 		return Sent{}, err
 	}
-	env, node, freshness, err := e.compose(ctx, out)
+	p, err := e.compose(ctx, out)
 	if err != nil {
 		return Sent{}, err
 	}
 	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		return e.commitRequest(tx, a, d, env, node)
+		return e.commitRequest(tx, a, d, p)
 	})
 	if err != nil {
 		return Sent{}, err
 	}
 	// If the machine stops here, the outbox has the message and start-up delivers it.
-	e.tell()
-	e.deliveries.fresh(env, node)
-	return Sent{State: message.Queued, Message: env.Header.ID, Freshness: freshness}, nil
+	e.Told(p)
+	return Sent{State: message.Queued, Message: p.Header().ID, Freshness: p.Freshness}, nil
 }
 
 // commitRequest is the one fact of a submission. The case is read again: a second approver may have been quicker.
-func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, env seal.Envelope, node directory.NodeEntry) error {
+func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, p Parcel) error {
 	c, err := tx.Case(seen.Conversation, seen.Own)
 	if err != nil {
 		return err
@@ -150,7 +148,7 @@ func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, env seal.Env
 		return err
 	}
 	for _, row := range seen.rows {
-		row.Owner, row.State, row.Meta = ledger.OwnedBy(env.Header.Key()), ledger.AttachmentSpooled, nil
+		row.Owner, row.State, row.Meta = ledger.OwnedBy(p.Header().Key()), ledger.AttachmentSpooled, nil
 		if err := tx.PutAttachment(row); err != nil {
 			return err
 		}
@@ -161,23 +159,7 @@ func (e *Exchange) commitRequest(tx ledger.Tx, a Actor, seen draft, env seal.Env
 	if _, err := tx.PutCase(c); err != nil {
 		return err
 	}
-	return e.commitOutgoing(tx, a, env, node)
-}
-
-// commitOutgoing records a message of ours, its delivery and the event, in the caller's transaction.
-func (e *Exchange) commitOutgoing(tx ledger.Tx, a Actor, env seal.Envelope, node directory.NodeEntry) error {
-	h := env.Header
-	if _, err := tx.PutMessage(recordOf(h, env.Bytes, ledger.Out, e.Clock())); err != nil {
-		return err
-	}
-	// The delivery starts at once from memory; Next is when the ledger reminds of it if that did not happen.
-	err := tx.PutDelivery(ledger.Delivery{
-		Key: h.Key(), Node: node.Node, State: ledger.Queued, Next: e.Clock().Add(scanEvery), Lane: laneOf(h.Urgency), Expires: h.Expires,
-	})
-	if err != nil {
-		return err
-	}
-	return second(tx.Append(e.event("submitted", a.Account, h.Key(), h.Digest, string(h.Kind))))
+	return e.Commit(tx, a, p)
 }
 
 func recordOf(h message.Header, envelope []byte, d ledger.Direction, now time.Time) ledger.Message {
@@ -185,102 +167,6 @@ func recordOf(h message.Header, envelope []byte, d ledger.Direction, now time.Ti
 		Key: h.Key(), Direction: d, Digest: h.Digest, Conversation: h.Conversation, InReplyTo: h.InReplyTo, Kind: h.Kind,
 		Created: h.Created, Expires: h.Expires, Recorded: now, Attachments: len(h.Attachments), Envelope: envelope,
 	}
-}
-
-// outgoing is what every message of ours is made of.
-type outgoing struct {
-	from, to     authority.Name
-	kind         message.Kind
-	conversation message.ID
-	inReplyTo    message.ID
-	category     authority.Category
-	urgency      message.Urgency
-	status       message.OperationalStatus
-	approval     message.Approval
-	expires      time.Time
-	items        []seal.Item
-	keys         []seal.AttachmentKey
-	manifest     []message.Attachment
-}
-
-// compose looks the parties up in the current directory, seals and signs. Authorised at send time against the current
-// snapshot, never against a copied list (P7).
-func (e *Exchange) compose(ctx context.Context, o outgoing) (seal.Envelope, directory.NodeEntry, string, error) {
-	fail := func(err error) (seal.Envelope, directory.NodeEntry, string, error) {
-		return seal.Envelope{}, directory.NodeEntry{}, "", err
-	}
-	now := e.Clock()
-	freshness, since := e.Directory.Freshness(now)
-	if freshness == "stale" {
-		return fail(fault.New(fault.Retry, "directory-stale", "send message",
-			"the directory was last confirmed "+since.UTC().Format(time.RFC3339)+", too long ago to address anyone by it").WithHint("`enlace doctor` says what keeps the hub away"))
-	}
-	snapshot := e.Directory.Load()
-	party, err := e.parties(snapshot.At(now), o)
-	if err != nil {
-		return fail(err)
-	}
-	id, err := message.NewID(now, e.Random)
-	if err != nil {
-		return fail(err)
-	}
-	expires := o.expires
-	if expires.IsZero() {
-		expires = now.Add(o.urgency.ExpiresWithin())
-	}
-	draft := seal.Draft{
-		Context: message.Context{
-			Network: snapshot.NetworkID(), ID: id, Conversation: o.conversation, InReplyTo: o.inReplyTo, Kind: o.kind, Sender: o.from,
-			Recipients: party.recipients, Category: o.category, Urgency: o.urgency, Status: o.status,
-			Created: now, Expires: expires, Position: snapshot.Position(), Approval: o.approval, Attachments: o.manifest,
-			Required: []message.RequiredSignature{{Algorithm: authority.Ed25519, Key: party.signing}},
-		},
-		Content: seal.Content{Items: o.items, Attachments: o.keys},
-		Keys:    party.sealing,
-		Known:   &e.recipients,
-	}
-	env, err := seal.New(ctx, draft, e.Keys, e.Random)
-	if err != nil {
-		return fail(err)
-	}
-	// Nothing is committed that a receiver, or we ourselves later, could not read.
-	if _, err := message.ParseHeader(env.Header.Marshal()); err != nil {
-		return fail(err)
-	}
-	return env, party.node, freshness, nil
-}
-
-// party is what the directory says of the two ends.
-type party struct {
-	node       directory.NodeEntry
-	signing    authority.Fingerprint
-	recipients []message.Recipient
-	sealing    []authority.PublicKey
-}
-
-func (e *Exchange) parties(view directory.View, o outgoing) (party, error) {
-	var p party
-	for i, name := range []authority.Name{o.to, o.from} {
-		if err := view.CheckAuthority(name); err != nil {
-			return party{}, err
-		}
-		key, ok := view.SealingKey(name)
-		if !ok {
-			return party{}, fault.New(fault.Retry, "no-sealing-key", "send message", "the directory has no valid sealing key for "+name.String())
-		}
-		p.recipients = append(p.recipients, message.Recipient{Authority: name, Key: key.Fingerprint(), Stanza: uint32(i)})
-		p.sealing = append(p.sealing, key)
-	}
-	node, ok := view.NodeOf(o.to)
-	if !ok {
-		return party{}, fault.New(fault.Retry, "no-node", "send message", "the directory names no node for "+o.to.String())
-	}
-	signing, ok := view.Newest(directory.OfAuthority(o.from), directory.PurposeSign)
-	if !ok {
-		return party{}, fault.New(fault.Retry, "no-signing-key", "send message", "the directory has no valid signing key for "+o.from.String())
-	}
-	p.node, p.signing = node, signing.Fingerprint
-	return p, nil
 }
 
 func (e *Exchange) requestItems(c Composition) ([]seal.Item, error) {
@@ -318,7 +204,7 @@ func (e *Exchange) itemsOf(parts []part) ([]seal.Item, error) {
 // attach adds the draft's sealed files to a message: notes as items, keys in the body, sizes and roots in the header.
 func (e *Exchange) attach(o *outgoing, rows []ledger.Attachment) error {
 	for _, row := range rows {
-		note, key, err := draftAttachment(row)
+		note, key, err := DraftFile(row)
 		if err != nil {
 			return err
 		}
@@ -331,13 +217,4 @@ func (e *Exchange) attach(o *outgoing, rows []ledger.Attachment) error {
 		o.manifest = append(o.manifest, message.Attachment{SealedSize: row.SealedSize, Root: row.Root})
 	}
 	return nil
-}
-
-func laneOf(u message.Urgency) authority.Lane {
-	name := map[message.Urgency]string{message.Immediate: "immediate", message.Urgent: "urgent"}[u]
-	if name == "" {
-		name = "routine"
-	}
-	lane, _ := authority.ParseLane(name) // a constant of ours
-	return lane
 }

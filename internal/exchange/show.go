@@ -174,7 +174,7 @@ func (e *Exchange) showDraft(ctx context.Context, c ledger.Case, s *shown) error
 		return err
 	}
 	for _, row := range rows {
-		note, key, err := draftAttachment(row)
+		note, key, err := DraftFile(row)
 		if err != nil {
 			return err
 		}
