@@ -39,7 +39,7 @@ type Mailbox struct{ s string }
 // Invalid; the sentence does not repeat the input.
 func ParseMailbox(s string) (Mailbox, error) {
 	parsed, err := mail.ParseAddress(s)
-	if err != nil || len(s) > maxMailbox || parsed.Name != "" || parsed.Address != s || !isPrintable(s) {
+	if err != nil || len(s) > maxMailbox || parsed.Address != s || !isPrintable(s) {
 		return Mailbox{}, badMailbox(err)
 	}
 	if _, domain, _ := strings.Cut(s, "@"); !isHostname(domain) {

@@ -41,7 +41,7 @@ type SMTPConfig struct {
 	// User and PasswordFile log in; both or none.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
-	// Plain talks without TLS and login to a relay on this machine: localhost or a loopback address.
+	// Plain talks without TLS and login to a relay on this machine, whose loopback address stands in digits.
 	Plain bool `yaml:"plain"`
 }
 
@@ -142,8 +142,8 @@ func (l *loader) mailer(c SMTPConfig, roots *x509.CertPool) (*mailer, error) {
 		return nil, wrong("notify.smtp.server", nil, "port 465 wants TLS from the first byte, which this version does not speak").
 			WithHint("use the server's port with STARTTLS, most often 587")
 	}
-	if c.Plain && host != "localhost" && !isLoopback(host) {
-		return nil, wrong("notify.smtp.plain", nil, "mail goes without TLS to localhost or a loopback address alone")
+	if c.Plain && !isLoopback(host) {
+		return nil, wrong("notify.smtp.plain", nil, "mail goes without TLS to a loopback address in digits alone")
 	}
 	m := &mailer{address: address, host: host, plain: c.Plain, tls: &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: roots}}
 	if m.from, err = ParseMailbox(c.From); err != nil {

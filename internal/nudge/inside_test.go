@@ -3,6 +3,7 @@ package nudge
 import (
 	"net/http"
 	"net/netip"
+	"net/smtp"
 	"testing"
 )
 
@@ -49,5 +50,14 @@ func TestSignatureVector(t *testing.T) {
 func TestNoProxy(t *testing.T) {
 	if newHook(nil, nil).client.Transport.(*http.Transport).Proxy != nil {
 		t.Error("a proxy would connect where it likes")
+	}
+}
+
+// Load keeps a password and a connection without TLS apart; should it ever fail to, AUTH LOGIN still does, as
+// net/smtp's PLAIN does.
+func TestLoginNeedsTLS(t *testing.T) {
+	how := &loginAuth{answers: []string{"nudger", "password"}}
+	if _, _, err := how.Start(&smtp.ServerInfo{Name: "127.0.0.1"}); err == nil {
+		t.Error("AUTH LOGIN begins without TLS")
 	}
 }

