@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 )
@@ -205,5 +206,36 @@ func oneForm[T comparable](t *rapid.T, bytes []byte, err error, want []T, unpack
 		if got, err := unpack(bytes[:len(bytes)-1]); err == nil && len(got) == len(want) {
 			t.Fatalf("unpacked %v from a part of it", got)
 		}
+	}
+}
+
+// TestCursorsOfFailedSync: the numbers of a group that failed are given to the next.
+func TestCursorsOfFailedSync(t *testing.T) {
+	d, cfg := newDisk(), testConfig(t, t.TempDir())
+	cfg.VFS = d
+	l := openAt(t, cfg)
+	defer l.Close()
+	own, err := authority.ParseName("mx/fgr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func() (alert, aCase, seq int64, err error) {
+		err = l.Update(t.Context(), func(t ledger.Tx) error {
+			var errs [4]error
+			alert, errs[0] = t.PutAlert(ledger.Alert{ID: factID(1), Own: own})
+			aCase, errs[1] = t.PutCase(ledger.Case{Conversation: factID(1), Own: own})
+			seq, errs[2] = t.PutLink(ledger.Link{Number: 1})
+			errs[3] = t.PutFollowing(ledger.Following{})
+			return all(errs[:]...)
+		})
+		return
+	}
+	d.set(func(d *disk) { d.sync = func(string) error { return sqlite3.IOERR_FSYNC } })
+	if _, _, _, err := put(); fault.CodeOf(err) != "storage-failed" {
+		t.Fatalf("update on a failing disk = %v, want storage-failed", err)
+	}
+	d.set(func(d *disk) { d.sync = nil })
+	if alert, aCase, seq, err := put(); alert != 1 || aCase != 1 || seq != 1 || err != nil {
+		t.Errorf("cursors after the failure %d and %d, seq %d, %v; want 1 of each", alert, aCase, seq, err)
 	}
 }
