@@ -41,6 +41,8 @@ type ChainEntry struct {
 	Digest  message.Digest
 	Subject message.Subject
 	Salt    []byte
+	// Again is the number under which the same alert was issued before in this chain; 0 if it was not.
+	Again uint64
 }
 
 // ChainIndex lists consecutive alerts of one chain, so that a node which passes over some can still follow it. It is the
@@ -83,7 +85,7 @@ func (x ChainIndex) Marshal() []byte {
 		m.Previous = x.Previous[:]
 	}
 	for _, e := range x.Entries {
-		m.Entries = append(m.Entries, &formatv1.ChainEntry{Number: e.Number, Digest: e.Digest.Bytes(), Subject: e.Subject.String(), Salt: e.Salt})
+		m.Entries = append(m.Entries, &formatv1.ChainEntry{Number: e.Number, Digest: e.Digest.Bytes(), Subject: e.Subject.String(), Salt: e.Salt, Again: e.Again})
 	}
 	return canonical.Marshal(m)
 }
@@ -143,7 +145,10 @@ func parseEntry(m *formatv1.ChainEntry, number uint64) (ChainEntry, error) {
 	if m.GetNumber() != number || len(m.GetSalt()) != saltSize {
 		return ChainEntry{}, malformedSigned("the entries of a chain index are consecutive, each with a salt of 32 bytes")
 	}
-	e := ChainEntry{Number: number, Salt: m.GetSalt()}
+	if m.GetAgain() >= number {
+		return ChainEntry{}, malformedSigned("an alert is issued again under a later number than before")
+	}
+	e := ChainEntry{Number: number, Salt: m.GetSalt(), Again: m.GetAgain()}
 	var err error
 	if e.Digest, err = message.DigestFromBytes(m.GetDigest()); err != nil {
 		return ChainEntry{}, err

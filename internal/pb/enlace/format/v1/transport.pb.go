@@ -806,7 +806,9 @@ type ChainEntry struct {
 	Digest  []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The alert's salt, so that who passes it over can follow the chain.
-	Salt          []byte `protobuf:"bytes,4,opt,name=salt,proto3" json:"salt,omitempty"`
+	Salt []byte `protobuf:"bytes,4,opt,name=salt,proto3" json:"salt,omitempty"`
+	// The number under which the same alert was issued before in this chain; 0 = it was not.
+	Again         uint64 `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -867,6 +869,13 @@ func (x *ChainEntry) GetSalt() []byte {
 		return x.Salt
 	}
 	return nil
+}
+
+func (x *ChainEntry) GetAgain() uint64 {
+	if x != nil {
+		return x.Again
+	}
+	return 0
 }
 
 // ChainIndex lists consecutive alerts of one chain to a member node; PROTOCOL 7.5.
@@ -1284,13 +1293,14 @@ const file_enlace_format_v1_transport_proto_rawDesc = "" +
 	"\acontent\x18\x03 \x01(\fR\acontent\x12\x12\n" +
 	"\x04salt\x18\x04 \x01(\fR\x04salt\x12\x16\n" +
 	"\x06number\x18\x05 \x01(\x04R\x06number\x12\x1a\n" +
-	"\bprevious\x18\x06 \x01(\fR\bprevious\"j\n" +
+	"\bprevious\x18\x06 \x01(\fR\bprevious\"\x80\x01\n" +
 	"\n" +
 	"ChainEntry\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\tR\asubject\x12\x12\n" +
-	"\x04salt\x18\x04 \x01(\fR\x04salt\"\x8b\x02\n" +
+	"\x04salt\x18\x04 \x01(\fR\x04salt\x12\x14\n" +
+	"\x05again\x18\x05 \x01(\x04R\x05again\"\x8b\x02\n" +
 	"\n" +
 	"ChainIndex\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +

@@ -1,0 +1,156 @@
+package broadcast
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+const (
+	// askEvery is how often a publisher is asked for keys that frames wait for.
+	askEvery = 30 * time.Second
+	// askAfter leaves the publisher time to grant the key by itself.
+	askAfter = 3 * time.Second
+	// heldFor is how long a frame waits. Its publisher has it, and the chain index brings it again.
+	heldFor = 24 * time.Hour
+	// releaseBatch is how many held frames are read at once.
+	releaseBatch = 64
+)
+
+// hold keeps a verified frame whose key, or whose directory, has not come, under its publisher's quota. Beyond it the
+// frame is dropped: the chain index brings it again.
+func (b *Broadcaster) hold(ctx context.Context, subject message.Subject, f seal.Frame) error {
+	err := b.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		waiting, err := tx.HeldBytes(f.Publisher)
+		if err != nil {
+			return err
+		}
+		if waiting+uint64(len(f.Bytes)) > b.HeldQuota {
+			return fault.New(fault.Denied, "quota", opArrive, "more frames of this publisher wait for keys than are kept")
+		}
+		return tx.PutHeld(ledger.Held{Publisher: f.Publisher, Fingerprint: f.KeyFingerprint, Subject: subject.String(), Frame: f.Bytes, Recorded: b.Clock()})
+	})
+	if err == nil {
+		poke(b.thirst)
+	}
+	return err
+}
+
+// release takes the frames that waited for a key. A frame that cannot be taken yet goes to the end of those that wait.
+func (b *Broadcaster) release(ctx context.Context, publisher authority.Node, fingerprint message.Digest) error {
+	var last int64
+	for {
+		held, err := b.heldFor(ctx, publisher, fingerprint)
+		if err != nil || len(held) == 0 {
+			return err
+		}
+		if last == 0 {
+			last = held[len(held)-1].Seq
+		}
+		for _, h := range held {
+			if h.Seq > last {
+				return nil // it was put back just now
+			}
+			if err := b.retake(ctx, h); err != nil {
+				return err
+			}
+		}
+		last = max(last, held[len(held)-1].Seq)
+	}
+}
+
+func (b *Broadcaster) heldFor(ctx context.Context, publisher authority.Node, fingerprint message.Digest) ([]ledger.Held, error) {
+	var held []ledger.Held
+	err := b.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		held, err = r.HeldFor(publisher, fingerprint, releaseBatch)
+		return err
+	})
+	return held, err
+}
+
+// retake takes a held frame once more. If the machine stops between the two commits it is taken twice, which is found.
+func (b *Broadcaster) retake(ctx context.Context, h ledger.Held) error {
+	if err := b.Take(ctx, h.Subject, h.Frame); err != nil {
+		return err
+	}
+	return b.Ledger.Update(ctx, func(tx ledger.Tx) error { return tx.DeleteHeld(h.Seq) })
+}
+
+// thirsty asks publishers for keys that frames wait for, and forgets what waited too long.
+func (b *Broadcaster) thirsty(ctx context.Context) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	asked := map[authority.Node]time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.tidy(ctx)
+		case <-b.thirst:
+			wait(ctx, askAfter)
+		}
+		if err := b.askAll(ctx, asked); err != nil && ctx.Err() == nil {
+			b.Log.Info("a publisher could not be asked for a key", zap.String("code", fault.CodeOf(err)), zap.Error(err))
+		}
+	}
+}
+
+// askAll asks every publisher whose frames wait, each at most every 30 seconds.
+func (b *Broadcaster) askAll(ctx context.Context, asked map[authority.Node]time.Time) error {
+	var publishers []authority.Node
+	err := b.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		publishers, err = r.HeldPublishers()
+		return err
+	})
+	for _, p := range publishers {
+		if now := time.Now(); now.Sub(asked[p]) >= askEvery {
+			asked[p] = now
+			if e := b.ask(ctx, p); e != nil {
+				err = e
+			}
+		}
+	}
+	return err
+}
+
+// ask asks a publisher for the newest keys of all audiences that this node is a member of. PROTOCOL 7.3.
+func (b *Broadcaster) ask(ctx context.Context, publisher authority.Node) error {
+	view := b.Directory.Load().At(b.Clock())
+	if err := view.CheckNode(publisher); err != nil {
+		return err
+	}
+	to, _ := view.Node(publisher)
+	_, _, err := b.send(ctx, to, seal.ControlKeyRequest, seal.KeyRequest{Publisher: publisher, Incarnation: b.Incarnation}.Marshal())
+	return err
+}
+
+// tidy forgets frames that waited too long, and answers to control envelopes that have expired.
+func (b *Broadcaster) tidy(ctx context.Context) {
+	err := b.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		n, err := tx.DeleteHeldBefore(b.Clock().Add(-heldFor))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if _, err := tx.Append(b.event("held-forgotten", message.Key{}, message.Digest{}, "")); err != nil {
+				return err
+			}
+		}
+		return tx.DeleteControls(b.Clock(), tidyLimit)
+	})
+	if err != nil && ctx.Err() == nil {
+		b.Log.Warn("what is over could not be tidied away", zap.Error(err))
+	}
+}
+
+const tidyLimit = 1000
