@@ -130,6 +130,18 @@ func (f Frame) open(key EpochKey) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
+	o, err := f.unpack(plain)
+	if err != nil {
+		return Opened{}, err
+	}
+	if ChainHash(o.Salt, o.Number, o.Previous, o.Digest) != f.Chain {
+		return Opened{}, fault.New(fault.Invalid, "wrong-chain", "open alert", "the frame seals another alert than its chain hash names")
+	}
+	return o, nil
+}
+
+// unpack reads what was sealed, padding and all.
+func (f Frame) unpack(plain []byte) (Opened, error) {
 	b, err := unpad(plain)
 	if err != nil {
 		return Opened{}, err
@@ -148,9 +160,6 @@ func (f Frame) open(key EpochKey) (Opened, error) {
 	o.alert = Alert{header: m.GetHeader(), signatures: m.GetSignatures(), content: m.GetContent()}
 	if o.Previous, err = link(o.Number, o.Salt, m.GetPrevious()); err != nil {
 		return Opened{}, err
-	}
-	if ChainHash(o.Salt, o.Number, o.Previous, o.Digest) != f.Chain {
-		return Opened{}, fault.New(fault.Invalid, "wrong-chain", "open alert", "the frame seals another alert than its chain hash names")
 	}
 	return o, nil
 }

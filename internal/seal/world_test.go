@@ -34,7 +34,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{map[authority.Fingerprint]string{}, map[authority.Fingerprint]*age.HybridIdentity{}, map[authority.Fingerprint]string{}, map[authority.Fingerprint]authority.PublicKey{}}
-	for _, owner := range []string{"mx/fgr", "jm/jcf", "br/pf", "jm/node/primary", "br/node/primary"} {
+	for _, owner := range []string{"mx/fgr", "jm/jcf", "br/pf", "jm/node/primary", "br/node/primary", publisher} {
 		sign := signKey(t, owner+" sign")
 		w.signing[sign.Fingerprint()], w.owners[sign.Fingerprint()], w.publics[sign.Fingerprint()] = owner+" sign", owner, sign
 		seal := sealKey(t, owner+" seal")
