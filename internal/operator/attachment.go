@@ -12,7 +12,9 @@ import (
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
+	"github.com/enlace-network/enlace/internal/people"
 	"github.com/enlace-network/enlace/internal/wire"
 )
 
@@ -25,33 +27,63 @@ const (
 
 // AddAttachment reads a file from the stream, as fast as it can be stored.
 func (d *Door) AddAttachment(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse]) error {
-	ctx, release := d.whileValid(stream.Context())
-	defer release()
-	first, err := stream.Recv()
-	if err != nil {
-		return brokenOff(err)
-	}
-	id, err := message.ParseID(first.GetRequestId())
-	if err != nil {
-		return err
-	}
-	if first.GetNote().GetName() == "" {
-		return fault.New(fault.Invalid, "no-name", "add attachment", "the file needs a name")
-	}
-	src, end := receive(ctx, stream, first.GetData(), d.c.Idle)
-	defer end()
-	info, err := d.c.Attachments.Add(ctx, callerFrom(ctx).Principal, id, first.GetNote(), src)
+	info, err := d.takeIn(stream.Context(), d.c.Attachments.Add, func() (piece, error) {
+		m, err := stream.Recv()
+		return piece{m.GetRequestId(), m.GetNote(), m.GetData()}, err
+	})
 	if err != nil {
 		return err
 	}
 	return stream.SendAndClose(&operatorv1.AddAttachmentResponse{Index: info.GetIndex(), Size: info.GetSize(), Digest: info.GetDigest()})
 }
 
+// AddAlertFile does the same for a draft of an alert.
+func (d *Door) AddAlertFile(stream grpc.ClientStreamingServer[operatorv1.AddAlertFileRequest, operatorv1.AddAlertFileResponse]) error {
+	info, err := d.takeIn(stream.Context(), d.c.Alerts.AddFile, func() (piece, error) {
+		m, err := stream.Recv()
+		return piece{m.GetAlertId(), m.GetNote(), m.GetData()}, err
+	})
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(&operatorv1.AddAlertFileResponse{Index: info.GetIndex(), Size: info.GetSize(), Digest: info.GetDigest()})
+}
+
+// piece is one message of an upload. The first alone says what the file is and what it belongs to.
+type piece struct {
+	of   string
+	note *formatv1.AttachmentNote
+	data []byte
+}
+
+// keeper keeps a file with the draft that it belongs to.
+type keeper func(context.Context, people.Principal, message.ID, *formatv1.AttachmentNote, io.Reader) (*operatorv1.AttachmentInfo, error)
+
+// takeIn hands an upload to whoever keeps it.
+func (d *Door) takeIn(ctx context.Context, keep keeper, next func() (piece, error)) (*operatorv1.AttachmentInfo, error) {
+	ctx, release := d.whileValid(ctx)
+	defer release()
+	first, err := next()
+	if err != nil {
+		return nil, brokenOff(err)
+	}
+	id, err := message.ParseID(first.of)
+	if err != nil {
+		return nil, err
+	}
+	if first.note.GetName() == "" {
+		return nil, fault.New(fault.Invalid, "no-name", "add attachment", "the file needs a name")
+	}
+	src, end := receive(ctx, next, first.data, d.c.Idle)
+	defer end()
+	return keep(ctx, callerFrom(ctx).Principal, id, first.note, src)
+}
+
 // receive makes the rest of an upload a reader. A slice is taken from the stream when the one before it has been
 // read, so the sender is held back by gRPC's window and at most two slices are in memory. The reader fails when the
 // sender is silent for longer than idle, when ctx ends, or when more comes than an attachment may have. end must be
 // called; after it the reader is of no use.
-func receive(ctx context.Context, stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], head []byte, idle time.Duration) (io.Reader, func()) {
+func receive(ctx context.Context, next func() (piece, error), head []byte, idle time.Duration) (io.Reader, func()) {
 	r, w := io.Pipe()
 	stop := context.AfterFunc(ctx, func() { _ = w.CloseWithError(context.Cause(ctx)) })
 	silence := time.AfterFunc(idle, func() {
@@ -59,7 +91,7 @@ func receive(ctx context.Context, stream grpc.ClientStreamingServer[operatorv1.A
 	})
 	silence.Stop()
 	go func() {
-		_ = w.CloseWithError(pump(stream, w, head, func() func() bool {
+		_ = w.CloseWithError(pump(next, w, head, func() func() bool {
 			silence.Reset(idle)
 			return silence.Stop
 		}))
@@ -72,7 +104,7 @@ func receive(ctx context.Context, stream grpc.ClientStreamingServer[operatorv1.A
 }
 
 // pump copies slices until the sender closes its side: then it returns nil, which the reader sees as the end.
-func pump(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], w io.Writer, data []byte, wait func() func() bool) error {
+func pump(next func() (piece, error), w io.Writer, data []byte, wait func() func() bool) error {
 	total := 0
 	for {
 		if len(data) > slice {
@@ -87,7 +119,7 @@ func pump(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, ope
 			}
 		}
 		stopWaiting := wait()
-		next, err := stream.Recv()
+		p, err := next()
 		stopWaiting()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -95,10 +127,10 @@ func pump(stream grpc.ClientStreamingServer[operatorv1.AddAttachmentRequest, ope
 		if err != nil {
 			return brokenOff(err)
 		}
-		if next.GetRequestId() != "" || next.GetNote() != nil {
+		if p.of != "" || p.note != nil {
 			return fault.New(fault.Invalid, "unexpected-field", "receive attachment", "only the first message says what the file is")
 		}
-		data = next.GetData()
+		data = p.data
 	}
 }
 
@@ -127,6 +159,31 @@ func (d *Door) GetAttachment(in *operatorv1.GetAttachmentRequest, stream grpc.Se
 		return err
 	}
 	defer src.Close()
+	return giveOut(ctx, stream, info, src, func(data []byte) error {
+		return stream.Send(&operatorv1.GetAttachmentResponse{Data: data})
+	})
+}
+
+// GetAlertFile does the same for a file of an alert.
+func (d *Door) GetAlertFile(in *operatorv1.GetAlertFileRequest, stream grpc.ServerStreamingServer[operatorv1.GetAlertFileResponse]) error {
+	ctx, release := d.whileValid(stream.Context())
+	defer release()
+	id, err := message.ParseID(in.GetAlertId())
+	if err != nil {
+		return err
+	}
+	src, info, err := d.c.Alerts.OpenFile(ctx, callerFrom(ctx).Principal, id, in.GetIndex())
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return giveOut(ctx, stream, info, src, func(data []byte) error {
+		return stream.Send(&operatorv1.GetAlertFileResponse{Data: data})
+	})
+}
+
+// giveOut says what the file is and sends it.
+func giveOut(ctx context.Context, stream grpc.ServerStream, info *operatorv1.AttachmentInfo, src io.Reader, send func([]byte) error) error {
 	about, err := proto.Marshal(info)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "", "send attachment", "the description could not be written")
@@ -134,7 +191,7 @@ func (d *Door) GetAttachment(in *operatorv1.GetAttachmentRequest, stream grpc.Se
 	if err := stream.SendHeader(metadata.Pairs(infoHeader, string(about))); err != nil {
 		return err
 	}
-	return sendSlices(ctx, stream, src)
+	return sendSlices(ctx, send, src)
 }
 
 func refOf(in *operatorv1.GetAttachmentRequest) (AttachmentRef, error) {
@@ -150,7 +207,7 @@ func refOf(in *operatorv1.GetAttachmentRequest) (AttachmentRef, error) {
 	return ref, err
 }
 
-func sendSlices(ctx context.Context, stream grpc.ServerStreamingServer[operatorv1.GetAttachmentResponse], src io.Reader) error {
+func sendSlices(ctx context.Context, send func([]byte) error, src io.Reader) error {
 	buf := make([]byte, slice)
 	for {
 		if ctx.Err() != nil {
@@ -159,7 +216,7 @@ func sendSlices(ctx context.Context, stream grpc.ServerStreamingServer[operatorv
 		n, err := fill(src, buf)
 		if n > 0 {
 			// gRPC has encoded the message when Send returns, so buf may be used again.
-			if err := stream.Send(&operatorv1.GetAttachmentResponse{Data: buf[:n]}); err != nil {
+			if err := send(buf[:n]); err != nil {
 				return err
 			}
 		}
@@ -187,7 +244,7 @@ func fill(src io.Reader, buf []byte) (int, error) {
 }
 
 // infoOf is what a download is of, from its header.
-func infoOf(stream grpc.ServerStreamingClient[operatorv1.GetAttachmentResponse]) (*operatorv1.AttachmentInfo, error) {
+func infoOf[M any](stream grpc.ServerStreamingClient[M]) (*operatorv1.AttachmentInfo, error) {
 	md, err := stream.Header()
 	if err != nil {
 		return nil, wire.FromStatus(err)
@@ -206,7 +263,7 @@ func infoOf(stream grpc.ServerStreamingClient[operatorv1.GetAttachmentResponse])
 // sendFile sends a file after its first message; the caller closes the stream. Each read of src becomes a message, so a
 // source that trickles is not taken for a silent one. What the node says of a stream that it has ended itself comes with
 // the close, so that is no error here.
-func sendFile(stream grpc.ClientStreamingClient[operatorv1.AddAttachmentRequest, operatorv1.AddAttachmentResponse], first *operatorv1.AddAttachmentRequest, src io.Reader) error {
+func sendFile[Req, Res any](stream grpc.ClientStreamingClient[Req, Res], first *Req, next func([]byte) *Req, src io.Reader) error {
 	if err := stream.Send(first); err != nil {
 		return sendFault(err)
 	}
@@ -214,7 +271,7 @@ func sendFile(stream grpc.ClientStreamingClient[operatorv1.AddAttachmentRequest,
 	for {
 		n, ended := src.Read(buf)
 		if n > 0 {
-			if err := stream.Send(&operatorv1.AddAttachmentRequest{Data: buf[:n]}); err != nil {
+			if err := stream.Send(next(buf[:n])); err != nil {
 				return sendFault(err)
 			}
 		}

@@ -8,14 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
-	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/enlace-network/enlace/internal/fault"
-	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/wire"
 )
@@ -40,13 +37,15 @@ func ParsePin(s string) ([sha256.Size]byte, error) {
 // Client talks to a node's gRPC face as one caller. Every error is a fault; Retry where the node cannot be reached.
 // Close it when done.
 type Client struct {
-	Session     operatorv1.SessionServiceClient
-	Users       operatorv1.UserServiceClient
-	Requests    operatorv1.RequestServiceClient
-	Attachments operatorv1.AttachmentServiceClient
-	Directory   operatorv1.DirectoryQueryServiceClient
-	Node        operatorv1.NodeServiceClient
-	conn        *grpc.ClientConn
+	Session       operatorv1.SessionServiceClient
+	Users         operatorv1.UserServiceClient
+	Requests      operatorv1.RequestServiceClient
+	Attachments   operatorv1.AttachmentServiceClient
+	Alerts        operatorv1.AlertServiceClient
+	Subscriptions operatorv1.SubscriptionServiceClient
+	Directory     operatorv1.DirectoryQueryServiceClient
+	Node          operatorv1.NodeServiceClient
+	conn          *grpc.ClientConn
 }
 
 // Dial makes a client for host:port. It connects at the first call. An empty token is for Login alone.
@@ -66,6 +65,7 @@ func Dial(addr string, trust Trust, token string) (*Client, error) {
 	return &Client{
 		Session: operatorv1.NewSessionServiceClient(conn), Users: operatorv1.NewUserServiceClient(conn),
 		Requests: operatorv1.NewRequestServiceClient(conn), Attachments: operatorv1.NewAttachmentServiceClient(conn),
+		Alerts: operatorv1.NewAlertServiceClient(conn), Subscriptions: operatorv1.NewSubscriptionServiceClient(conn),
 		Directory: operatorv1.NewDirectoryQueryServiceClient(conn), Node: operatorv1.NewNodeServiceClient(conn), conn: conn,
 	}, nil
 }
@@ -134,97 +134,4 @@ func untrusted(cause error) error {
 		return f.WithHint("compare this machine's clock with the node's")
 	}
 	return f.WithHint("compare the fingerprint of the node's CA with its administrator")
-}
-
-// Upload adds a file to a draft.
-func (c *Client) Upload(ctx context.Context, request string, note *formatv1.AttachmentNote, src io.Reader) (*operatorv1.AddAttachmentResponse, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // where src fails, the stream ends unclosed and the node keeps nothing
-	stream, err := c.Attachments.AddAttachment(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := sendFile(stream, &operatorv1.AddAttachmentRequest{RequestId: request, Note: note}, src); err != nil {
-		return nil, err
-	}
-	return stream.CloseAndRecv()
-}
-
-// Download writes a file to dst. It returns no error only if dst got the whole file, with the size and digest that the
-// node has on record.
-func (c *Client) Download(ctx context.Context, ref *operatorv1.GetAttachmentRequest, dst io.Writer) (*operatorv1.AttachmentInfo, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.Attachments.GetAttachment(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	info, err := infoOf(stream)
-	if err != nil {
-		return nil, err
-	}
-	sum, size := sha256.New(), uint64(0)
-	for {
-		part, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if _, err := io.MultiWriter(sum, dst).Write(part.GetData()); err != nil {
-			return nil, err
-		}
-		size += uint64(len(part.GetData()))
-	}
-	if size != info.GetSize() || hex.EncodeToString(sum.Sum(nil)) != info.GetDigest() {
-		return nil, fault.New(fault.Retry, "incomplete", "download attachment", "the file did not arrive whole")
-	}
-	return info, nil
-}
-
-// Watch calls changed for every change after cursor (empty = from now on, "0" = from the beginning), oldest first,
-// until ctx ends, changed fails, or the node refuses. It dials again after cuts, and goes on where it stood.
-func (c *Client) Watch(ctx context.Context, cursor string, changed func(*operatorv1.WatchRequestsResponse) error) error {
-	const shortest, longest = 500 * time.Millisecond, 30 * time.Second
-	pause := shortest
-	for {
-		before := cursor
-		err := c.watchOnce(ctx, &cursor, changed)
-		if !fault.Is(err, fault.Retry) || ctx.Err() != nil {
-			return err
-		}
-		if cursor != before {
-			pause = shortest
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-			pause = min(2*pause, longest)
-		}
-	}
-}
-
-// watchOnce moves cursor past every change that was handed over.
-func (c *Client) watchOnce(ctx context.Context, cursor *string, changed func(*operatorv1.WatchRequestsResponse) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := c.Requests.WatchRequests(ctx, &operatorv1.WatchRequestsRequest{Cursor: *cursor})
-	if err != nil {
-		return err
-	}
-	if *cursor, err = startOf(stream); err != nil {
-		return err
-	}
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		if err := changed(m); err != nil {
-			return err
-		}
-		*cursor = m.GetCursor()
-	}
 }

@@ -46,8 +46,11 @@ const (
 type Config struct {
 	Requests    Requests
 	Attachments Attachments
-	People      *people.Desk
-	Policy      *policy.Set
+	// Alerts and Subscriptions may be nil: then there are no such methods.
+	Alerts        Alerts
+	Subscriptions Subscriptions
+	People        *people.Desk
+	Policy        *policy.Set
 	// Mode is how the state replaces the second person when there is none.
 	Mode      policy.Mode
 	Directory Directory
@@ -80,6 +83,8 @@ type Door struct {
 	operatorv1.UnimplementedUserServiceServer
 	operatorv1.UnimplementedRequestServiceServer
 	operatorv1.UnimplementedAttachmentServiceServer
+	operatorv1.UnimplementedAlertServiceServer
+	operatorv1.UnimplementedSubscriptionServiceServer
 	operatorv1.UnimplementedDirectoryQueryServiceServer
 	operatorv1.UnimplementedNodeServiceServer
 
@@ -144,6 +149,8 @@ func (d *Door) server(limits wire.Limits) *wire.Server {
 	operatorv1.RegisterUserServiceServer(s, d)
 	operatorv1.RegisterRequestServiceServer(s, d)
 	operatorv1.RegisterAttachmentServiceServer(s, d)
+	operatorv1.RegisterAlertServiceServer(s, d)
+	operatorv1.RegisterSubscriptionServiceServer(s, d)
 	operatorv1.RegisterDirectoryQueryServiceServer(s, d)
 	operatorv1.RegisterNodeServiceServer(s, d)
 	return s

@@ -39,11 +39,7 @@ func (d *Door) CheckRequest(ctx context.Context, in *operatorv1.CheckRequestRequ
 	if err != nil {
 		return nil, err
 	}
-	out := &operatorv1.CheckRequestResponse{Sendable: message.Sendable(found)}
-	for _, f := range found {
-		out.Findings = append(out.Findings, &operatorv1.Finding{Field: f.Field, Level: string(f.Level), Text: f.Text})
-	}
-	return out, nil
+	return &operatorv1.CheckRequestResponse{Sendable: message.Sendable(found), Findings: findingsOf(found)}, nil
 }
 
 // SendRequest submits a draft.
@@ -103,7 +99,7 @@ func (d *Door) ListRequests(ctx context.Context, in *operatorv1.ListRequestsRequ
 		out.Requests = append(out.Requests, c.Summary)
 	}
 	if len(page) == f.Limit {
-		out.NextCursor = strconv.FormatInt(page[len(page)-1].Cursor, 10)
+		out.NextCursor = cursorText(page[len(page)-1].Cursor)
 	}
 	return out, nil
 }

@@ -37,6 +37,7 @@ const (
 type rest struct {
 	requests    operatorv1.RequestServiceClient
 	attachments operatorv1.AttachmentServiceClient
+	alerts      operatorv1.AlertServiceClient
 	gateway     http.Handler
 	origins     []string
 	patience    patience
@@ -65,13 +66,17 @@ func newREST(conn grpc.ClientConnInterface, ask func(context.Context, string) er
 	}
 	r := &rest{
 		requests: operatorv1.NewRequestServiceClient(conn), attachments: operatorv1.NewAttachmentServiceClient(conn),
-		gateway: gateway, origins: origins, patience: p,
+		alerts: operatorv1.NewAlertServiceClient(conn), gateway: gateway, origins: origins, patience: p,
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/requests/{id}/attachments", r.upload)
-	mux.HandleFunc("PUT /v1/requests/{id}/attachments", r.upload)
-	mux.HandleFunc("GET /v1/requests/{id}/attachments/{message}/{index}", r.download)
-	mux.HandleFunc("GET /v1/watch", r.watch)
+	mux.HandleFunc("POST /v1/requests/{id}/attachments", r.uploadAttachment)
+	mux.HandleFunc("PUT /v1/requests/{id}/attachments", r.uploadAttachment)
+	mux.HandleFunc("GET /v1/requests/{id}/attachments/{message}/{index}", r.downloadAttachment)
+	mux.HandleFunc("POST /v1/alerts/{id}/files", r.uploadAlertFile)
+	mux.HandleFunc("PUT /v1/alerts/{id}/files", r.uploadAlertFile)
+	mux.HandleFunc("GET /v1/alerts/{id}/files/{index}", r.downloadAlertFile)
+	mux.HandleFunc("GET /v1/watch", r.watchRequests)
+	mux.HandleFunc("GET /v1/watch/alerts", r.watchAlerts)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) })
 	mux.HandleFunc("/", r.unary)
@@ -107,6 +112,8 @@ func newGateway(conn grpc.ClientConnInterface, ask func(context.Context, string)
 		operatorv1.RegisterSessionServiceHandlerClient(ctx, mux, operatorv1.NewSessionServiceClient(conn)),
 		operatorv1.RegisterUserServiceHandlerClient(ctx, mux, operatorv1.NewUserServiceClient(conn)),
 		operatorv1.RegisterRequestServiceHandlerClient(ctx, mux, operatorv1.NewRequestServiceClient(conn)),
+		operatorv1.RegisterAlertServiceHandlerClient(ctx, mux, operatorv1.NewAlertServiceClient(conn)),
+		operatorv1.RegisterSubscriptionServiceHandlerClient(ctx, mux, operatorv1.NewSubscriptionServiceClient(conn)),
 		operatorv1.RegisterDirectoryQueryServiceHandlerClient(ctx, mux, operatorv1.NewDirectoryQueryServiceClient(conn)),
 		operatorv1.RegisterNodeServiceHandlerClient(ctx, mux, operatorv1.NewNodeServiceClient(conn)),
 	} {

@@ -34,8 +34,20 @@ func outgoing(req *http.Request) context.Context {
 	return metadata.NewOutgoingContext(req.Context(), md)
 }
 
-// upload sends the body, slice by slice, to the draft; what the node has not taken yet is not read from the network.
-func (r *rest) upload(w http.ResponseWriter, req *http.Request) {
+func (r *rest) uploadAttachment(w http.ResponseWriter, req *http.Request) {
+	uploadFile(r, w, req, r.attachments.AddAttachment, requestSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAttachmentRequest {
+		return &operatorv1.AddAttachmentRequest{RequestId: req.PathValue("id"), Note: note}
+	})
+}
+
+func (r *rest) uploadAlertFile(w http.ResponseWriter, req *http.Request) {
+	uploadFile(r, w, req, r.alerts.AddAlertFile, alertSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAlertFileRequest {
+		return &operatorv1.AddAlertFileRequest{AlertId: req.PathValue("id"), Note: note}
+	})
+}
+
+// uploadFile sends the body, slice by slice, to the draft; what the node has not taken yet is not read from the network.
+func uploadFile[Req, Res any](r *rest, w http.ResponseWriter, req *http.Request, begin uploading[Req, Res], next func([]byte) *Req, first func(*formatv1.AttachmentNote) *Req) {
 	note, err := noteOf(req)
 	if err != nil {
 		refuse(w, err)
@@ -47,15 +59,14 @@ func (r *rest) upload(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(outgoing(req))
 	defer cancel() // a stream that is not closed ends here, and the node keeps nothing of it
-	stream, err := r.attachments.AddAttachment(ctx)
+	stream, err := begin(ctx)
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
 	}
 	prove(req)
-	first := &operatorv1.AddAttachmentRequest{RequestId: req.PathValue("id"), Note: note}
 	src := &patient{body: http.MaxBytesReader(w, req.Body, message.MaxAttachment), control: http.NewResponseController(w), idle: r.patience.idle}
-	if err := sendFile(stream, first, src); err != nil {
+	if err := sendFile(stream, first(note), next, src); err != nil {
 		refuse(w, err)
 		return
 	}
@@ -117,21 +128,33 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// download answers with the file. Whatever it claims to be, a browser may only save it.
-func (r *rest) download(w http.ResponseWriter, req *http.Request) {
+func (r *rest) downloadAttachment(w http.ResponseWriter, req *http.Request) {
+	of := req.PathValue("message")
+	if of == "draft" {
+		of = "" // the attachments of a draft belong to no message yet
+	}
+	downloadFile(r, w, req, r.attachments.GetAttachment, func(index uint32) *operatorv1.GetAttachmentRequest {
+		return &operatorv1.GetAttachmentRequest{RequestId: req.PathValue("id"), MessageId: of, Index: index}
+	})
+}
+
+func (r *rest) downloadAlertFile(w http.ResponseWriter, req *http.Request) {
+	downloadFile(r, w, req, r.alerts.GetAlertFile, func(index uint32) *operatorv1.GetAlertFileRequest {
+		return &operatorv1.GetAlertFileRequest{AlertId: req.PathValue("id"), Index: index}
+	})
+}
+
+// downloadFile answers with the file. Whatever it claims to be, a browser may only save it.
+func downloadFile[Req, M any, P slicing[M]](r *rest, w http.ResponseWriter, req *http.Request, open opening[Req, M], ref func(uint32) *Req) {
 	index, err := strconv.ParseUint(req.PathValue("index"), 10, 32)
 	if err != nil || req.URL.RawQuery != "" {
-		refuse(w, fault.New(fault.Invalid, "malformed-path", "download attachment", "an attachment is named by request, message and number"))
+		refuse(w, fault.New(fault.Invalid, "malformed-path", "download attachment", "a file is named by what it belongs to and its number"))
 		return
 	}
 	hold(w)
 	ctx, cancel := context.WithCancel(outgoing(req))
 	defer cancel()
-	of := req.PathValue("message")
-	if of == "draft" {
-		of = "" // the attachments of a draft belong to no message yet
-	}
-	stream, err := r.attachments.GetAttachment(ctx, &operatorv1.GetAttachmentRequest{RequestId: req.PathValue("id"), MessageId: of, Index: uint32(index)})
+	stream, err := open(ctx, ref(uint32(index)))
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
@@ -142,7 +165,7 @@ func (r *rest) download(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	describe(w.Header(), info)
-	if err := r.copyOut(w, stream); err != nil {
+	if err := copyOut[M, P](w, stream, r.patience.idle); err != nil {
 		// The status line has gone. Breaking the connection is how the caller learns that the file is not whole.
 		panic(http.ErrAbortHandler)
 	}
@@ -157,7 +180,7 @@ func describe(h http.Header, info *operatorv1.AttachmentInfo) {
 	}
 }
 
-func (r *rest) copyOut(w http.ResponseWriter, stream grpc.ServerStreamingClient[operatorv1.GetAttachmentResponse]) error {
+func copyOut[M any, P slicing[M]](w http.ResponseWriter, stream grpc.ServerStreamingClient[M], idle time.Duration) error {
 	control := http.NewResponseController(w)
 	for {
 		part, err := stream.Recv()
@@ -168,8 +191,8 @@ func (r *rest) copyOut(w http.ResponseWriter, stream grpc.ServerStreamingClient[
 			return wire.FromStatus(err)
 		}
 		// Small pieces, so that the deadline is one for silence and not for slowness.
-		for piece := range slices.Chunk(part.GetData(), 32<<10) {
-			if err := control.SetWriteDeadline(time.Now().Add(r.patience.idle)); err != nil {
+		for piece := range slices.Chunk(P(part).GetData(), 32<<10) {
+			if err := control.SetWriteDeadline(time.Now().Add(idle)); err != nil {
 				return err
 			}
 			if _, err := w.Write(piece); err != nil {
@@ -179,7 +202,7 @@ func (r *rest) copyOut(w http.ResponseWriter, stream grpc.ServerStreamingClient[
 	}
 }
 
-func writeMessage(w http.ResponseWriter, code int, m *operatorv1.AddAttachmentResponse) {
+func writeMessage(w http.ResponseWriter, code int, m any) {
 	data, err := codec{}.Marshal(m)
 	if err != nil {
 		refuse(w, fault.Wrap(err, fault.Internal, "", "write answer", "the answer could not be written"))

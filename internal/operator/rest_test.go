@@ -216,7 +216,7 @@ func TestOpenAPIIsTheSurface(t *testing.T) {
 		for method := range methods {
 			calls++
 			concrete := strings.NewReplacer("{id}", "x", "{user}", "x", "{name}", "x", "{message}", "x", "{index}", "1").Replace(path)
-			if strings.HasSuffix(path, "/attachments") {
+			if strings.HasSuffix(path, "/attachments") || strings.HasSuffix(path, "/files") {
 				concrete += "?name=x"
 			}
 			status, answer := h.call("", strings.ToUpper(method), concrete, map[bool]string{true: "{}"}[method == "post"])
@@ -228,7 +228,7 @@ func TestOpenAPIIsTheSurface(t *testing.T) {
 			}
 		}
 	}
-	if _, ok := doc.Definitions["rpcStatus"].Properties["hint"]; !ok || calls < 25 || doc.Paths["/v1/watch"] == nil {
+	if _, ok := doc.Definitions["rpcStatus"].Properties["hint"]; !ok || calls < 45 || doc.Paths["/v1/watch"] == nil || doc.Paths["/v1/watch/alerts"] == nil {
 		t.Errorf("%d calls described, errors as %v", calls, doc.Definitions["rpcStatus"])
 	}
 }

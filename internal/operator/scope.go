@@ -52,6 +52,26 @@ var accesses = map[string]access{
 	operatorv1.AttachmentService_AddAttachment_FullMethodName: {token: true, scope: people.ScopeAttachmentsWrite},
 	operatorv1.AttachmentService_GetAttachment_FullMethodName: {token: true, scope: people.ScopeAttachmentsRead},
 
+	operatorv1.AlertService_ListAlerts_FullMethodName:   {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_GetAlert_FullMethodName:     {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_WatchAlerts_FullMethodName:  {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_CheckAlert_FullMethodName:   {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_ListHolders_FullMethodName:  {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_GetAlertFile_FullMethodName: {token: true, scope: people.ScopeAlertsRead},
+	operatorv1.AlertService_CreateAlert_FullMethodName:  {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_PublishAlert_FullMethodName: {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_UpdateAlert_FullMethodName:  {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_CancelAlert_FullMethodName:  {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_GiveFeedback_FullMethodName: {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_AddAlertFile_FullMethodName: {token: true, scope: people.ScopeAlertsWrite},
+	operatorv1.AlertService_ApproveAlert_FullMethodName: {},
+	operatorv1.AlertService_ReturnAlert_FullMethodName:  {},
+
+	operatorv1.SubscriptionService_ListSubscriptions_FullMethodName:   {token: true, scope: people.ScopeSubscriptionsRead},
+	operatorv1.SubscriptionService_AddSubscription_FullMethodName:     {token: true, scope: people.ScopeSubscriptionsWrite},
+	operatorv1.SubscriptionService_RemoveSubscription_FullMethodName:  {token: true, scope: people.ScopeSubscriptionsWrite},
+	operatorv1.SubscriptionService_ApproveSubscription_FullMethodName: {},
+
 	operatorv1.DirectoryQueryService_ListEntries_FullMethodName:   {token: true, scope: people.ScopeDirectoryRead},
 	operatorv1.DirectoryQueryService_GetEntry_FullMethodName:      {token: true, scope: people.ScopeDirectoryRead},
 	operatorv1.DirectoryQueryService_FindAuthority_FullMethodName: {token: true, scope: people.ScopeDirectoryRead},
@@ -77,7 +97,7 @@ func callerFrom(ctx context.Context) caller {
 // authorise is wire.Authorise: who calls, and may they call this at all.
 func (d *Door) authorise(ctx context.Context, method string) (context.Context, error) {
 	a, ok := accesses[method]
-	if !ok {
+	if !ok || !d.serves(method) {
 		return nil, fault.New(fault.Invalid, "unknown-method", "authorise call", "there is no such method")
 	}
 	if a.stranger {
@@ -95,6 +115,18 @@ func (d *Door) authorise(ctx context.Context, method string) (context.Context, e
 		return nil, err
 	}
 	return context.WithValue(ctx, callerKey{}, caller{who, secret}), nil
+}
+
+// serves is false for the alerts of a node that takes no part in them.
+func (d *Door) serves(method string) bool {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	switch service {
+	case operatorv1.AlertService_ServiceDesc.ServiceName:
+		return d.c.Alerts != nil
+	case operatorv1.SubscriptionService_ServiceDesc.ServiceName:
+		return d.c.Subscriptions != nil
+	}
+	return true
 }
 
 func (a access) check(who people.Principal) error {

@@ -19,55 +19,113 @@ const (
 	cursorHeader = "enlace-cursor"
 )
 
-// WatchRequests sends what changed since a cursor, then waits for more. The reader's pace is its own: nothing is kept
-// for it, and what it has not taken is asked for again later, as it stands then.
+// WatchRequests sends what changed since a cursor, then waits for more.
 func (d *Door) WatchRequests(in *operatorv1.WatchRequestsRequest, stream grpc.ServerStreamingServer[operatorv1.WatchRequestsResponse]) error {
-	ctx, release := d.whileValid(stream.Context())
-	defer release()
-	cursor, err := d.startAt(ctx, in.GetCursor())
+	return d.follow(stream, in.GetCursor(), feed{
+		newest: d.c.Requests.Newest, changed: d.c.Requests.Changed,
+		pass: func(ctx context.Context, who people.Principal, cursor int64) (int64, error) {
+			page, err := d.c.Requests.Since(ctx, who, cursor, watchPage)
+			if err != nil {
+				return cursor, err
+			}
+			for _, c := range page {
+				if err := stream.Send(&operatorv1.WatchRequestsResponse{Cursor: cursorText(c.Cursor), Summary: c.Summary}); err != nil {
+					return cursor, err
+				}
+				cursor = c.Cursor
+			}
+			return cursor, nil
+		},
+	})
+}
+
+// WatchAlerts does the same for alerts, each with its content as it stands when it is sent. One that has changed again
+// since its page was read is left to its newer place: so each change comes once.
+func (d *Door) WatchAlerts(in *operatorv1.WatchAlertsRequest, stream grpc.ServerStreamingServer[operatorv1.WatchAlertsResponse]) error {
+	return d.follow(stream, in.GetCursor(), feed{
+		newest: d.c.Alerts.Newest, changed: d.c.Alerts.Changed,
+		pass: func(ctx context.Context, who people.Principal, cursor int64) (int64, error) {
+			page, err := d.c.Alerts.Since(ctx, who, cursor, in.GetReceived(), watchPage)
+			if err != nil {
+				return cursor, err
+			}
+			for _, c := range page {
+				if err := d.sendAlert(ctx, stream, who, c); err != nil {
+					return cursor, err
+				}
+				cursor = c.Cursor
+			}
+			return cursor, nil
+		},
+	})
+}
+
+// sendAlert opens alerts one at a time: a page of them may be 100 MiB.
+func (d *Door) sendAlert(ctx context.Context, stream grpc.ServerStreamingServer[operatorv1.WatchAlertsResponse], who people.Principal, c AlertChange) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	view, at, err := d.c.Alerts.View(ctx, who, c)
+	if fault.Is(err, fault.NotFound) || (err == nil && at > c.Cursor) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if err := stream.SendHeader(metadata.Pairs(cursorHeader, strconv.FormatInt(cursor, 10))); err != nil {
+	return stream.Send(&operatorv1.WatchAlertsResponse{Cursor: cursorText(c.Cursor), Alert: view})
+}
+
+// feed is one kind of change that can be watched.
+type feed struct {
+	newest  func(context.Context) (int64, error)
+	changed func() <-chan struct{}
+	// pass sends what changed after a cursor, some of it, and says where it ended: at the cursor if nothing changed.
+	pass func(ctx context.Context, who people.Principal, cursor int64) (int64, error)
+}
+
+// follow sends what changed, then waits for more. The reader's pace is its own: nothing is kept for it, and what it has
+// not taken is asked for again later, as it stands then.
+func (d *Door) follow(stream grpc.ServerStream, from string, f feed) error {
+	ctx, release := d.whileValid(stream.Context())
+	defer release()
+	cursor, err := startAt(ctx, f, from)
+	if err != nil {
+		return err
+	}
+	if err := stream.SendHeader(metadata.Pairs(cursorHeader, cursorText(cursor))); err != nil {
 		return err
 	}
 	for {
 		// Both channels are taken before the look: what happens after it wakes us.
-		changed, ended := d.c.Requests.Changed(), d.ends.next()
-		page, err := d.since(ctx, cursor)
-		if err != nil {
+		changed, ended := f.changed(), d.ends.next()
+		before := cursor
+		if cursor, err = d.pass(ctx, f, cursor); err != nil {
 			return err
 		}
-		for _, c := range page {
-			if err := stream.Send(&operatorv1.WatchRequestsResponse{Cursor: strconv.FormatInt(c.Cursor, 10), Summary: c.Summary}); err != nil {
-				return err
-			}
-			cursor = c.Cursor
-		}
-		if len(page) > 0 {
+		if cursor > before {
 			continue
 		}
 		select {
 		case <-changed:
 		case <-ended:
 		case <-d.stopping:
-			return fault.New(fault.Retry, "stopping", "watch requests", "the node is stopping")
+			return fault.New(fault.Retry, "stopping", "watch changes", "the node is stopping")
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// since looks as the caller is now: roles may have changed since the stream began.
-func (d *Door) since(ctx context.Context, cursor int64) ([]Change, error) {
+// pass looks as the caller is now: roles may have changed since the stream began.
+func (d *Door) pass(ctx context.Context, f feed, cursor int64) (int64, error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return cursor, context.Cause(ctx)
 	}
 	who, err := d.again(ctx)
 	if err != nil {
-		return nil, err
+		return cursor, err
 	}
-	return d.c.Requests.Since(ctx, who, cursor, watchPage)
+	return f.pass(ctx, who, cursor)
 }
 
 func (d *Door) again(ctx context.Context) (people.Principal, error) {
@@ -76,8 +134,8 @@ func (d *Door) again(ctx context.Context) (people.Principal, error) {
 
 // startAt is the cursor to begin from. One that lies ahead of the node comes from another life of its ledger, and
 // waiting for it would miss what happens meanwhile.
-func (d *Door) startAt(ctx context.Context, text string) (int64, error) {
-	newest, err := d.c.Requests.Newest(ctx)
+func startAt(ctx context.Context, f feed, text string) (int64, error) {
+	newest, err := f.newest(ctx)
 	if err != nil || text == "" {
 		return newest, err
 	}
@@ -86,11 +144,13 @@ func (d *Door) startAt(ctx context.Context, text string) (int64, error) {
 		return 0, err
 	}
 	if cursor > newest {
-		return 0, fault.New(fault.Conflict, "cursor-ahead", "watch requests", "the cursor is ahead of this node, which may have been restored").
+		return 0, fault.New(fault.Conflict, "cursor-ahead", "watch changes", "the cursor is ahead of this node, which may have been restored").
 			WithHint("begin again from cursor 0")
 	}
 	return cursor, nil
 }
+
+func cursorText(cursor int64) string { return strconv.FormatInt(cursor, 10) }
 
 // whileValid is a stream's context until the caller's session or token expires. Locking and revoking cut the stream
 // by themselves: the server asks authorise again when d.ends tells.
@@ -101,7 +161,7 @@ func (d *Door) whileValid(ctx context.Context) (context.Context, context.CancelF
 }
 
 // startOf is where a watch began, from its header.
-func startOf(stream grpc.ServerStreamingClient[operatorv1.WatchRequestsResponse]) (string, error) {
+func startOf[M any](stream grpc.ServerStreamingClient[M]) (string, error) {
 	md, err := stream.Header()
 	if err != nil {
 		return "", wire.FromStatus(err)
@@ -113,9 +173,8 @@ func startOf(stream grpc.ServerStreamingClient[operatorv1.WatchRequestsResponse]
 }
 
 // refusalOf reads why a stream ended that should have begun with a header of ours.
-func refusalOf(stream grpc.ClientStream) error {
-	var none operatorv1.WatchRequestsResponse
-	if err := stream.RecvMsg(&none); err != nil {
+func refusalOf[M any](stream grpc.ServerStreamingClient[M]) error {
+	if _, err := stream.Recv(); err != nil {
 		return wire.FromStatus(err)
 	}
 	return fault.New(fault.Internal, "", "open stream", "the node began a stream without its header")
