@@ -30,8 +30,8 @@ func (b *Broadcaster) Take(ctx context.Context, subject string, frame []byte) er
 
 // TakeFrames takes frames that a node of the publisher's state brings by the direct road, and returns how many of them,
 // from the first on, need not come again.
-func (b *Broadcaster) TakeFrames(ctx context.Context, from authority.Node, frames []Carried) (int, error) {
-	if len(frames) > MaxBatch {
+func (b *Broadcaster) TakeFrames(ctx context.Context, from authority.Node, frames []message.CarriedFrame) (int, error) {
+	if len(frames) > message.MaxFrames {
 		return 0, fault.New(fault.TooLarge, "too-large", opArrive, "more frames come at once than are taken")
 	}
 	for i, f := range frames {

@@ -51,29 +51,10 @@ type Bus interface {
 // Courier carries bytes to another node over the peer door.
 type Courier interface {
 	// Control hands over a control envelope. What comes back is unverified.
-	Control(ctx context.Context, to directory.NodeEntry, envelope []byte) (Answer, error)
-	// DeliverFrames hands over frames, at most [MaxBatch]; it returns how many of them, from the first on, need not be sent
-	// again.
-	DeliverFrames(ctx context.Context, to directory.NodeEntry, frames []Carried) (int, error)
-}
-
-// MaxBatch bounds the frames of one call.
-const MaxBatch = 64
-
-// Answer is what a node says to a control envelope.
-type Answer struct {
-	// Receipt is the Signed ControlReceipt.
-	Receipt []byte
-	// Cumulative is the Signed CumulativeReceipt that answers an index; empty where there is none.
-	Cumulative []byte
-	// Missing are the numbers of an index that the node wants and does not expect by the bus.
-	Missing []ledger.Range
-}
-
-// Carried is a frame with the subject it travels under.
-type Carried struct {
-	Subject string
-	Frame   []byte
+	Control(ctx context.Context, to directory.NodeEntry, envelope []byte) (message.ControlAnswer, error)
+	// DeliverFrames hands over frames, at most message.MaxFrames; it returns how many of them, from the first on, need not
+	// be sent again.
+	DeliverFrames(ctx context.Context, to directory.NodeEntry, frames []message.CarriedFrame) (int, error)
 }
 
 // Inbox is who knows what an alert means to the people of this node.

@@ -41,20 +41,20 @@ func (b *Broadcaster) control(ctx context.Context, to authority.Node, kind seal.
 }
 
 // send hands one control envelope to a node and verifies its receipt; the code is empty unless it was rejected.
-func (b *Broadcaster) send(ctx context.Context, to directory.NodeEntry, kind seal.ControlKind, body []byte) (Answer, string, error) {
+func (b *Broadcaster) send(ctx context.Context, to directory.NodeEntry, kind seal.ControlKind, body []byte) (message.ControlAnswer, string, error) {
 	env, err := b.control(ctx, to.Node, kind, body)
 	if err != nil {
-		return Answer{}, "", err
+		return message.ControlAnswer{}, "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, controlLimit)
 	defer cancel()
 	answer, err := b.Courier.Control(ctx, to, env.Bytes)
 	if err != nil {
-		return Answer{}, "", err
+		return message.ControlAnswer{}, "", err
 	}
 	receipt, err := seal.VerifyControlReceipt(answer.Receipt, env, b.nodeKey(b.Directory.Load().At(b.Clock())))
 	if err != nil {
-		return Answer{}, "", err
+		return message.ControlAnswer{}, "", err
 	}
 	if receipt.Stage == message.Rejected {
 		return answer, receipt.Code, nil
@@ -71,30 +71,30 @@ type act struct {
 
 // Control takes one control envelope from another node. On return its effect and its receipt are on stable storage; a
 // repeat gets the same receipt. Errors are unsigned and store nothing. PROTOCOL 7.1, 8.3.
-func (b *Broadcaster) Control(ctx context.Context, from authority.Node, raw []byte) (Answer, error) {
+func (b *Broadcaster) Control(ctx context.Context, from authority.Node, raw []byte) (message.ControlAnswer, error) {
 	view := b.Directory.Load().At(b.Clock())
 	parsed, err := seal.ParseControl(raw)
 	if err != nil {
-		return Answer{}, err
+		return message.ControlAnswer{}, err
 	}
 	c, err := parsed.Verify(b.nodeKey(view))
 	if err != nil {
-		return Answer{}, err
+		return message.ControlAnswer{}, err
 	}
 	if err := b.addressed(from, c); err != nil {
-		return Answer{}, err
+		return message.ControlAnswer{}, err
 	}
 	if receipt, err := b.answered(ctx, c); len(receipt) > 0 || err != nil {
-		return Answer{Receipt: receipt}, err
+		return message.ControlAnswer{Receipt: receipt}, err
 	}
-	var answer Answer
+	var answer message.ControlAnswer
 	do, code, err := b.read(ctx, c, &answer)
 	if err != nil {
-		return Answer{}, err
+		return message.ControlAnswer{}, err
 	}
 	err = b.Ledger.Update(ctx, func(tx ledger.Tx) error { return b.commitControl(ctx, tx, c, do, code, &answer) })
 	if err != nil {
-		return Answer{}, err
+		return message.ControlAnswer{}, err
 	}
 	// If the machine stops here, the sender asks again and gets the same receipt.
 	if do.tell != nil {
@@ -137,7 +137,7 @@ func (b *Broadcaster) answered(ctx context.Context, c seal.Control) ([]byte, err
 }
 
 // read opens an envelope and finds what it does, or the code that rejects it. PROTOCOL 7.1.
-func (b *Broadcaster) read(ctx context.Context, c seal.Control, answer *Answer) (act, string, error) {
+func (b *Broadcaster) read(ctx context.Context, c seal.Control, answer *message.ControlAnswer) (act, string, error) {
 	switch {
 	case c.To != b.Node:
 		return act{}, "wrong-addressee", nil
@@ -181,7 +181,7 @@ func codeOf(err error) string {
 }
 
 // commitControl is the one fact of a control envelope: its effect with its receipt.
-func (b *Broadcaster) commitControl(ctx context.Context, tx ledger.Tx, c seal.Control, do act, code string, answer *Answer) error {
+func (b *Broadcaster) commitControl(ctx context.Context, tx ledger.Tx, c seal.Control, do act, code string, answer *message.ControlAnswer) error {
 	if row, err := tx.Control(c.From, c.ID); err == nil {
 		answer.Receipt = row.Receipt // the same came twice at once
 		return nil

@@ -17,7 +17,7 @@ const expectFor = 30 * time.Second
 
 // readIndex takes a chain index and answers it with what is known here: the cumulative receipt, and what is missing.
 // PROTOCOL 7.5, 8.5.
-func (b *Broadcaster) readIndex(ctx context.Context, c seal.Control, body []byte, answer *Answer) (act, error) {
+func (b *Broadcaster) readIndex(ctx context.Context, c seal.Control, body []byte, answer *message.ControlAnswer) (act, error) {
 	x, err := seal.VerifyChainIndex(body, b.nodeKey(b.Directory.Load().At(b.Clock())))
 	if err != nil {
 		return act{}, err
@@ -51,7 +51,7 @@ type walk struct {
 
 	at      ledger.Following
 	known   map[uint64]ledger.Entry
-	missing []ledger.Range
+	missing []message.Numbers
 	stopped bool // a number is wanted and not here
 	wrong   bool // the index contradicts what was told before
 }
@@ -196,7 +196,7 @@ func (w *walk) miss(n uint64) {
 		w.missing[k-1].Last = n
 		return
 	}
-	w.missing = append(w.missing, ledger.Range{First: n, Last: n})
+	w.missing = append(w.missing, message.Numbers{First: n, Last: n})
 }
 
 // contradiction keeps the proof that the publisher signed two stories, and takes nothing of the second. PROTOCOL 7.5.

@@ -163,4 +163,3 @@ func (b *Broadcaster) Audiences(ctx context.Context) ([]ledger.Broadcast, error)
 	})
 	return out, err
 }
-

@@ -30,7 +30,7 @@ type epochKey struct {
 // keyCache remembers opened epoch keys: opening one costs a hybrid decryption. The ledger has them all, sealed.
 type keyCache struct {
 	mu        sync.Mutex
-	epochs    map[keyName]epochKey         // guarded by mu
+	epochs    map[keyName]epochKey        // guarded by mu
 	audiences map[message.Digest]audience // guarded by mu; of ours
 }
 

@@ -16,8 +16,6 @@ const (
 	opTell = "tell member of alerts"
 	// rounds bounds how often one member is asked in a row while it makes progress.
 	rounds = 256
-	// maxCarried bounds the bytes of one call of frames, unless it is one frame.
-	maxCarried = 1 << 20
 )
 
 // standing is what the ledger says of one member.
@@ -237,7 +235,7 @@ func firstOf(r ledger.Reader, l ledger.Link) (uint64, error) {
 
 // sendMissing hands over by the direct road what the node says that it misses. What it asks for beyond the chain, or
 // from before it became a member, is not for it.
-func (b *Broadcaster) sendMissing(ctx context.Context, to directory.NodeEntry, row ledger.Broadcast, missing []ledger.Range) (bool, error) {
+func (b *Broadcaster) sendMissing(ctx context.Context, to directory.NodeEntry, row ledger.Broadcast, missing []message.Numbers) (bool, error) {
 	s, err := b.standing(ctx, to.Node, row.Audience)
 	if err != nil {
 		return false, err
@@ -271,19 +269,19 @@ func (b *Broadcaster) direct(ctx context.Context, to directory.NodeEntry, id mes
 }
 
 // batch reads as many frames as one call may carry.
-func (b *Broadcaster) batch(ctx context.Context, id message.Digest, numbers []uint64) ([]Carried, error) {
-	var out []Carried
+func (b *Broadcaster) batch(ctx context.Context, id message.Digest, numbers []uint64) ([]message.CarriedFrame, error) {
+	var out []message.CarriedFrame
 	size := 0
 	err := b.Ledger.View(ctx, func(r ledger.Reader) error {
-		for _, n := range numbers[:min(len(numbers), MaxBatch)] {
+		for _, n := range numbers[:min(len(numbers), message.MaxFrames)] {
 			l, err := r.Link(id, n)
 			if err != nil {
 				return err
 			}
-			if size += len(l.Frame); size > maxCarried && len(out) > 0 {
+			if size += len(l.Frame); size > message.MaxCarried && len(out) > 0 {
 				return nil
 			}
-			out = append(out, Carried{Subject: l.Subject, Frame: l.Frame})
+			out = append(out, message.CarriedFrame{Subject: l.Subject, Frame: l.Frame})
 		}
 		return nil
 	})

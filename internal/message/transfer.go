@@ -14,3 +14,28 @@ type Stored struct {
 	// Receipt is Signed(Receipt) with stage COMPLETE once every attachment of the message is whole; else empty.
 	Receipt []byte
 }
+
+// Numbers is a range of chain numbers, both ends included.
+type Numbers struct{ First, Last uint64 }
+
+// ControlAnswer is what a node says to a control envelope. PROTOCOL 7.1, 10.6.
+type ControlAnswer struct {
+	// Receipt is the Signed ControlReceipt.
+	Receipt []byte
+	// Cumulative is the Signed CumulativeReceipt that answers an index; empty where there is none.
+	Cumulative []byte
+	// Missing are the numbers of an index that the node wants, does not have, and does not expect by the bus.
+	Missing []Numbers
+}
+
+// CarriedFrame is a frame with the subject it travels under. PROTOCOL 10.7.
+type CarriedFrame struct {
+	Subject string
+	Frame   []byte
+}
+
+// MaxFrames and MaxCarried bound the frames of one call, and their bytes unless it is one frame.
+const (
+	MaxFrames  = 64
+	MaxCarried = 1 << 20
+)

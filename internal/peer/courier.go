@@ -33,15 +33,16 @@ type Courier struct {
 	tls      func(authority.Node) *tls.Config
 	clock    func() time.Time
 	mu       sync.Mutex
-	greeting Greeting           // guarded by mu; set once the exchange exists
-	links    map[linkName]*link // guarded by mu
+	greeting Greeting             // guarded by mu; set once the exchange exists
+	heard    func(authority.Node) // guarded by mu; told after each greeting
+	links    map[linkName]*link   // guarded by mu
 }
 
-// Greet sets who makes hellos; before that, none are exchanged.
-func (c *Courier) Greet(g Greeting) {
+// Greet sets who makes hellos, and who is told that a node was greeted; before that, none are exchanged.
+func (c *Courier) Greet(g Greeting, heard func(authority.Node)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.greeting = g
+	c.greeting, c.heard = g, heard
 }
 
 // NewCourier makes a courier; tlsFor gives the client configuration that accepts one node alone.
@@ -135,7 +136,7 @@ func (c *Courier) failed(to directory.NodeEntry, bulk bool, l *link, err error) 
 // greet exchanges hellos when it has not been done on this connection lately. PROTOCOL 10.2.
 func (c *Courier) greet(ctx context.Context, to authority.Node, l *link) error {
 	c.mu.Lock()
-	g := c.greeting
+	g, heard := c.greeting, c.heard
 	c.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,6 +155,7 @@ func (c *Courier) greet(ctx context.Context, to authority.Node, l *link) error {
 		return err
 	}
 	l.greeted = c.clock()
+	heard(to)
 	return nil
 }
 

@@ -31,11 +31,13 @@ const slice = 256 << 10
 type server struct {
 	peerv1.UnimplementedPeerServiceServer
 	inbox Inbox
+	road  Road
+	shelf Shelf
 }
 
-// Register serves an inbox on a gRPC server whose Authorise has put a wire.Peer into every context.
-func Register(s grpc.ServiceRegistrar, inbox Inbox) {
-	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox})
+// Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context.
+func Register(s grpc.ServiceRegistrar, inbox Inbox, road Road, shelf Shelf) {
+	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox, road: road, shelf: shelf})
 }
 
 // caller is who calls, by their certificate alone. PROTOCOL 10.1.
@@ -54,6 +56,9 @@ func (s *server) Handshake(ctx context.Context, in *peerv1.HandshakeRequest) (*p
 		return nil, err
 	}
 	hello, err := s.inbox.Greet(ctx, from, in.GetHello())
+	if err == nil {
+		s.road.Heard(from)
+	}
 	return &peerv1.HandshakeResponse{Hello: hello}, err
 }
 
