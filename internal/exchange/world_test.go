@@ -243,11 +243,11 @@ func (s *side) start() {
 		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.spool,
 		Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})
-	s.courier.Greet(s.Exchange)
+	s.courier.Greet(s.Exchange, nil)
 	identity := wire.NodeIdentity(w.current, w.now)
 	s.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify), Changed: identity.Changed,
 		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
-	peer.Register(s.server, s.Exchange)
+	peer.Register(s.server, s.Exchange, nil, nil)
 	go func() { _ = s.server.Serve(s.listen) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})

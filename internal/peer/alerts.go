@@ -30,11 +30,18 @@ type Shelf interface {
 	SealedFile(ctx context.Context, from authority.Node, ref message.AttachmentRef, offset uint64) (io.ReadCloser, error)
 }
 
+func noAlerts() error {
+	return fault.New(fault.Denied, "unknown-method", "serve peer", "this node takes part in no alerts")
+}
+
 // Control takes one control envelope. PROTOCOL 10.6.
 func (s *server) Control(ctx context.Context, in *peerv1.ControlRequest) (*peerv1.ControlResponse, error) {
 	from, err := caller(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.road == nil {
+		return nil, noAlerts()
 	}
 	answer, err := s.road.Control(ctx, from, in.GetEnvelope())
 	if err != nil {
@@ -53,6 +60,9 @@ func (s *server) DeliverFrames(ctx context.Context, in *peerv1.DeliverFramesRequ
 	if err != nil {
 		return nil, err
 	}
+	if s.road == nil {
+		return nil, noAlerts()
+	}
 	if len(in.GetFrames()) > message.MaxFrames {
 		return nil, fault.New(fault.TooLarge, "too-large", "receive alert", "more frames come at once than are taken")
 	}
@@ -69,6 +79,9 @@ func (s *server) PullAttachment(in *peerv1.PullAttachmentRequest, stream grpc.Se
 	from, err := caller(stream.Context())
 	if err != nil {
 		return err
+	}
+	if s.shelf == nil {
+		return noAlerts()
 	}
 	ref, err := refOf(in.GetAttachment())
 	if err != nil {

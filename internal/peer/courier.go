@@ -38,7 +38,7 @@ type Courier struct {
 	links    map[linkName]*link   // guarded by mu
 }
 
-// Greet sets who makes hellos, and who is told that a node was greeted; before that, none are exchanged.
+// Greet sets who makes hellos, and who is told that a node was greeted (may be nil); before that, none are exchanged.
 func (c *Courier) Greet(g Greeting, heard func(authority.Node)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +155,9 @@ func (c *Courier) greet(ctx context.Context, to authority.Node, l *link) error {
 		return err
 	}
 	l.greeted = c.clock()
-	heard(to)
+	if heard != nil {
+		heard(to)
+	}
 	return nil
 }
 

@@ -35,7 +35,8 @@ type server struct {
 	shelf Shelf
 }
 
-// Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context.
+// Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context. Road and shelf
+// are nil where a node takes part in no alerts.
 func Register(s grpc.ServiceRegistrar, inbox Inbox, road Road, shelf Shelf) {
 	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox, road: road, shelf: shelf})
 }
@@ -56,7 +57,7 @@ func (s *server) Handshake(ctx context.Context, in *peerv1.HandshakeRequest) (*p
 		return nil, err
 	}
 	hello, err := s.inbox.Greet(ctx, from, in.GetHello())
-	if err == nil {
+	if err == nil && s.road != nil {
 		s.road.Heard(from)
 	}
 	return &peerv1.HandshakeResponse{Hello: hello}, err
