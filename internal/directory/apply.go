@@ -67,23 +67,14 @@ func (s *Snapshot) change(st Statement, b basis) *change {
 	if b == logged {
 		next.position++
 		c.position = next.position
+		if changesAudiences(st.kind) {
+			next.changed = next.position
+		}
 	}
-	c.forget()
+	if st.kind == KindGenesis || st.kind == KindDeclareAuthority {
+		next.roll = &roll{}
+	}
 	return c
-}
-
-// forget lets go of answers that the change may make wrong.
-func (c *change) forget() {
-	if !changesAudiences(c.st.kind) {
-		return
-	}
-	c.next.shelf = &shelf{}
-	if c.basis == logged {
-		c.next.changed = c.position
-	}
-	if c.st.kind == KindGenesis || c.st.kind == KindDeclareAuthority {
-		c.next.roll = &roll{}
-	}
 }
 
 func (c *change) mark() mark {
@@ -107,7 +98,8 @@ func found(st Statement) (*Snapshot, error) {
 		n.stewards = append(n.stewards, k.Public.Fingerprint())
 	}
 	s := &Snapshot{network: n, states: newIndex[authority.State, *stateRecord](), authorities: newIndex[authority.Name, *authorityRecord](),
-		nodes: newIndex[authority.Node, *nodeRecord](), keys: newIndex[authority.Fingerprint, *keyRecord]()}
+		nodes: newIndex[authority.Node, *nodeRecord](), keys: newIndex[authority.Fingerprint, *keyRecord](),
+		limited: newIndex[Subject, struct{}]()}
 	c := s.change(st, logged)
 	if _, err := c.addKeys(nil, append(slices.Clone(f.Stewards.Keys), f.Hub.LogKey)); err != nil {
 		return nil, err

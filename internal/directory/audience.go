@@ -45,27 +45,36 @@ func (v View) Audience(category authority.Category, rule Rule, states []authorit
 			return nil, fault.New(fault.Denied, "unknown-state", opAudience, "a state of the audience is not in the directory")
 		}
 	}
-	candidates := v.s.candidates(category, rule)
-	members := make([]Member, 0, len(candidates))
-	var last authority.State
-	chosen := false
-	for _, c := range candidates {
-		if state := c.Authority.State(); state != last { // they come state by state
-			last, chosen = state, len(states) == 0 || slices.Contains(states, state)
-		}
-		if chosen && (!c.suspended || v.serves(c.Member)) {
-			members = append(members, c.Member)
-		}
-	}
+	members := v.members(category, rule, states)
 	if len(members) == 0 {
 		return nil, fault.New(fault.Denied, "empty-audience", opAudience, "no authority would receive the alert")
 	}
 	return members, nil
 }
 
-// serves reports whether authority, node and state are active at the time of the view.
-func (v View) serves(m Member) bool {
-	return v.active(OfAuthority(m.Authority)) && v.active(OfNode(m.Node))
+// members is Audience without the refusals.
+func (v View) members(category authority.Category, rule Rule, states []authority.State) []Member {
+	r := v.s.written()
+	places := r.places(category, rule)
+	barred := v.barred(r)
+	all := make([]Member, 0, len(places))
+	var last authority.State
+	chosen := len(states) == 0
+	for _, i := range places {
+		if barred != nil && barred[i] {
+			continue
+		}
+		l := &r.lines[i]
+		if len(states) > 0 {
+			if state := l.name.State(); state != last { // they come state by state
+				last, chosen = state, slices.Contains(states, state)
+			}
+		}
+		if chosen {
+			all = append(all, Member{l.name, l.said.Node})
+		}
+	}
+	return all
 }
 
 func (v View) active(subject Subject) bool {
@@ -75,13 +84,15 @@ func (v View) active(subject Subject) bool {
 
 // MembersDigest is SHA-256 over the members in the order given, which is View.Audience's. PROTOCOL 7.2.
 func MembersDigest(members []Member) Hash {
-	text := make([]byte, 0, 64*(1+len(members)))
-	text = append(text, "enlace/v1/members\n"...)
+	h := sha256.New()
+	line := []byte("enlace/v1/members\n")
 	for _, m := range members {
-		text = append(append(text, m.Authority.String()...), ' ')
-		text = append(append(text, m.Node.String()...), '\n')
+		h.Write(line)
+		line = append(append(line[:0], m.Authority.String()...), ' ')
+		line = append(append(line, m.Node.String()...), '\n')
 	}
-	return sha256.Sum256(text)
+	h.Write(line)
+	return Hash(h.Sum(nil))
 }
 
 // Audience is an audience with all that another node needs to compute the same one. PROTOCOL 7.3.

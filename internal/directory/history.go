@@ -28,9 +28,6 @@ func (h *History) Add(s *Snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if last := len(h.kept) - 1; last < 0 || h.kept[last].changed != s.changed {
-		if last >= 0 {
-			h.kept[last] = h.kept[last].alone()
-		}
 		if len(h.kept) == remembered {
 			h.kept = append(h.kept[:0], h.kept[1:]...)
 		}
@@ -72,11 +69,4 @@ func (s *Snapshot) Changed() uint64 { return s.changed }
 // of a state count: they sign restrictions. When in doubt it does.
 func changesAudiences(kind Kind) bool {
 	return kind != KindRotateAuthorityKeys && kind != KindRotateNode
-}
-
-// alone keeps no answers any more: 64 snapshots with all of theirs would fill the memory of a small node.
-func (s *Snapshot) alone() *Snapshot {
-	next := *s
-	next.shelf = &shelf{}
-	return &next
 }

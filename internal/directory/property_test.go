@@ -37,8 +37,11 @@ var acts = []act{
 	}, byState + designated},
 	{"amend", func(d Draft, s string, n int) ([]byte, error) {
 		name := fmt.Sprintf("%s/a%d", s, n%2)
-		body := authorityBody(name, s+"/node/n0")
-		body.Keys = nil
+		body := authorityBody(name, fmt.Sprintf("%s/node/n%d", s, n%3%2))
+		body.Keys, body.Hidden, body.NationalPointOfContact = nil, n%5 == 0, n%3 == 0
+		if n%7 == 0 {
+			body.Competences = nil
+		}
 		return d.DeclareAuthority(nameOf(name), body)
 	}, byState + designated},
 	{"rotate authority", func(d Draft, s string, n int) ([]byte, error) {
@@ -66,6 +69,15 @@ var acts = []act{
 	{"suspend alone", func(d Draft, s string, _ int) ([]byte, error) {
 		return d.Suspend(OfState(stateOf(s)), d.Created.Add(time.Hour), "")
 	}, "steward:s-3"},
+	{"suspend node", func(d Draft, s string, n int) ([]byte, error) {
+		return d.Suspend(OfNode(nodeOf(fmt.Sprintf("%s/node/n%d", s, n%2))), d.Created.Add(24*time.Hour), "")
+	}, byState},
+	{"suspend authority alone", func(d Draft, s string, n int) ([]byte, error) {
+		return d.Suspend(OfAuthority(nameOf(s+"/a0")), d.Created.Add(MaxLoneSuspension), "")
+	}, "steward:s-3"},
+	{"reinstate authority", func(d Draft, s string, _ int) ([]byte, error) {
+		return d.Reinstate(OfAuthority(nameOf(s+"/a0")), "")
+	}, stewards},
 	{"reinstate", func(d Draft, s string, _ int) ([]byte, error) { return d.Reinstate(OfState(stateOf(s)), "") }, stewards + " " + byState},
 }
 

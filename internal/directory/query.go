@@ -20,14 +20,18 @@ type Query struct {
 
 // Find are the active authorities that have one competence which fits the whole query, in order of name.
 func (v View) Find(q Query) []AuthorityEntry {
-	var found []AuthorityEntry
-	for _, l := range v.s.linesOf(q.State) {
+	r := v.s.written()
+	var names []authority.Name
+	for _, i := range r.within(r.serving[q.Function], q.State) {
 		// The cheap question first: at 10,000 authorities most are not competent.
-		if (l.said.Hidden && !q.Hidden) || !q.fits(l.said.Competences) {
-			continue
+		if l := r.lines[i]; (!l.said.Hidden || q.Hidden) && q.fits(l.said.Competences) {
+			names = append(names, l.name)
 		}
-		if e, _ := v.Authority(l.name); e.Status == Active {
-			found = append(found, e)
+	}
+	var found []AuthorityEntry
+	for _, name := range names {
+		if e, _ := v.Authority(name); e.Status == Active {
+			found = append(slices.Grow(found, len(names)-len(found)), e)
 		}
 	}
 	return found

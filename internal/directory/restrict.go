@@ -309,6 +309,9 @@ func (c *change) reinstate(body Reinstatement) error {
 // put stores the common part of the subject's record.
 func (c *change) put(r record) {
 	subject := c.st.subject
+	if _, known := c.next.limited.get(subject); !known {
+		c.next.limited = c.next.limited.with(subject, struct{}{})
+	}
 	switch {
 	case isAuthority(subject):
 		old, _ := c.next.authorities.get(subject.name)

@@ -20,8 +20,9 @@ type Snapshot struct {
 
 	// changed is the position of the newest log entry that can change an audience.
 	changed uint64
+	// limited are the subjects whose restrictions ever changed.
+	limited index[Subject, struct{}]
 	roll    *roll
-	shelf   *shelf
 }
 
 // networkRecord is what the genesis said.
