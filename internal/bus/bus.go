@@ -3,13 +3,21 @@ package bus
 import (
 	"context"
 	"crypto/tls"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/keyring"
+)
+
+const (
+	// poll is how often the directory is looked at for what changes by time alone, and the server for what it lost.
+	poll  = time.Minute
+	again = time.Second
 )
 
 // Options are what the hub's side is made from. Keys, Directory, Categories and Log are required; Embedded, or URLs.
@@ -55,26 +63,152 @@ type Embedded struct {
 }
 
 // Bus is the hub's side.
-type Bus struct{ o Options }
+type Bus struct {
+	o      Options
+	issuer issuer
+	server *embedded // nil for an external one
 
-// Start opens the embedded server's port (Usage "no-listener"), or begins to connect to the external one. It does not
+	// guarded and kept wake the two loops of Run for all that they do, after a reconnection.
+	guarded, kept chan struct{}
+	link          atomic.Pointer[link]
+	standing      standing
+	keeper        keeper
+}
+
+// Start opens the embedded server's port (Usage "no-listener"), or prepares to connect to the external one. It does not
 // wait for the latter: a hub without its bus still is a directory.
-func Start(o Options) (*Bus, error) { return &Bus{o: o}, nil }
+func Start(o Options) (*Bus, error) {
+	o = o.filled()
+	i, err := newIssuer(o.Keys)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bus{o: o, issuer: i, guarded: make(chan struct{}, 1), kept: make(chan struct{}, 1),
+		standing: standing{revoked: map[string]int64{}, barred: map[string]bool{}}}
+	b.keeper = newKeeper(b)
+	if o.Embedded == nil {
+		return b, nil
+	}
+	if b.server, err = startServer(o, i, o.Directory.Load().NetworkName()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	defer cancel()
+	if err := b.connect(ctx); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (o Options) filled() Options {
+	o.Replicas = max(o.Replicas, 1)
+	set := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	set(&o.MaxAge, 14*24*time.Hour)
+	set(&o.Lifetime, time.Hour)
+	if o.PublisherBytes <= 0 {
+		o.PublisherBytes = 1 << 30
+	}
+	if o.MaxPayload <= 0 {
+		o.MaxPayload = 2 << 20
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	var registered []authority.Category
+	for _, c := range o.Categories {
+		if c != c.Group() {
+			registered = append(registered, c)
+		}
+	}
+	o.Categories = registered
+	return o
+}
 
 // Addr is where the embedded server listens, host:port; empty for an external one.
-func (b *Bus) Addr() string { return "" }
+func (b *Bus) Addr() string {
+	if b.server == nil {
+		return ""
+	}
+	return b.server.Addr().String()
+}
 
-// Run keeps streams, consumers and revocations as the directory has them, until ctx ends.
+// Run keeps streams, consumers and revocations as the directory has them, until ctx ends. It returns nil then.
 func (b *Bus) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+	pause := newPause()
+	for b.link.Load() == nil {
+		err := b.connect(ctx)
+		if err == nil {
+			break
+		}
+		b.o.Log.Warn("the bus cannot be reached", zap.Error(err))
+		if !sleep(ctx, pause.NextBackOff()) {
+			return nil
+		}
+	}
+	var group errgroup.Group
+	group.Go(func() error { return b.follow(ctx, b.guarded, b.guard) })
+	group.Go(func() error { return b.follow(ctx, b.kept, b.keeper.keep) })
+	return group.Wait()
+}
+
+// follow calls do at once, after each change of the directory, when woken (with all), and every minute, for what
+// changes by time alone; after a failure, in a second.
+func (b *Bus) follow(ctx context.Context, woken <-chan struct{}, do func(ctx context.Context, all bool) error) error {
+	for all := true; ; {
+		changed := b.o.Directory.Changed()
+		wait := poll
+		if err := do(ctx, all); err != nil && ctx.Err() == nil {
+			b.o.Log.Warn("the bus is not as the directory has it", zap.Error(err))
+			wait = again
+		}
+		// What failed is known as undone; a second look at all of it would not find more.
+		all = false
+		select {
+		case <-changed:
+		case <-woken:
+			all = true
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // Access gives a node access, and its consumers the filters, as far as its authorities are competent. Errors: those of
 // directory.View.CheckNode, Denied "no-bus-key", Invalid "malformed-filter", Retry "bus-away".
-func (b *Bus) Access(ctx context.Context, node authority.Node, filters []string) (Access, error) {
-	return Access{}, away()
+func (b *Bus) Access(ctx context.Context, node authority.Node, texts []string) (Access, error) {
+	filters, err := parseFilters(texts)
+	if err != nil {
+		return Access{}, err
+	}
+	if _, err := busKey(b.view(), node); err != nil {
+		return Access{}, err
+	}
+	publishers, err := b.keeper.serve(ctx, node, filters)
+	if err != nil {
+		return Access{}, err
+	}
+	token, expires, err := b.admit(ctx, node)
+	if err != nil {
+		return Access{}, err
+	}
+	return Access{URLs: b.o.URLs, CA: b.o.CA, JWT: token, Expires: expires, Deliver: deliverOf(node), Publishers: publishers}, nil
 }
 
+func (b *Bus) view() directory.View { return b.o.Directory.Load().At(b.o.Clock()) }
+
 // Close ends the connections and the embedded server.
-func (b *Bus) Close() error { return nil }
+func (b *Bus) Close() error {
+	if l := b.link.Swap(nil); l != nil {
+		l.close()
+	}
+	if b.server != nil {
+		b.server.stop()
+	}
+	return nil
+}

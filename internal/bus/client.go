@@ -2,12 +2,30 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+)
+
+const (
+	opUse = "use bus"
+	// withoutBus is how often a hub that has no bus is asked again.
+	withoutBus = 5 * time.Minute
+	// unknowing is how long after subscribing nothing can be said of what is under way.
+	unknowing = 2 * time.Second
+	// believed is how long a server's word that more is coming is believed without more coming.
+	believed     = 10 * time.Second
+	flushWithin  = 10 * time.Second
+	leastRenewal = 500 * time.Millisecond
+	workers      = 4
 )
 
 // ClientOptions are what a node's side is made from; all are required but Filters, Changed, Workers and Clock.
@@ -20,10 +38,11 @@ type ClientOptions struct {
 	Sign func(nonce []byte) ([]byte, error)
 	// Filters are what the node wants now, "<group>.<category>.<lane>", category and lane may be "*"; nil = nothing.
 	Filters func() []string
-	// Changed is closed when Filters may say something else; taken before Filters is called. nil = never.
+	// Changed is closed when Filters may say something else, or the directory knows another state: what one publishes
+	// comes from the next access on. Taken before Filters is called; nil = never.
 	Changed func() <-chan struct{}
 	// Handle takes one alert. nil: done with it, durably. A Retry fault: the same again later. Another error: it is
-	// dropped, logged by its code alone.
+	// dropped and logged.
 	Handle func(ctx context.Context, a Arrival) error
 	// Workers is how many Handles run at once; 0 = 4.
 	Workers int
@@ -33,11 +52,10 @@ type ClientOptions struct {
 
 // Arrival is what came on one of the node's delivery subjects. Nothing of it is trusted but that the server sent it.
 type Arrival struct {
-	// Subject is where it was published, "alert.drugs.trafficking.routine.mx"; the server lets only a node of that state
-	// publish there, but see the package comment.
+	// Subject is where it was published, "alert.drugs.trafficking.routine.mx".
 	Subject string
 	Data    []byte
-	// Publisher is the last token of the delivery subject.
+	// Publisher is whose stream it was in.
 	Publisher authority.State
 	// Pending is how many more of this publisher the hub had waiting when it sent this one.
 	Pending uint64
@@ -45,41 +63,335 @@ type Arrival struct {
 
 // Status is how the client stands.
 type Status struct {
-	// Configured: the hub has a bus.
+	// Configured: the hub has a bus, as far as is known.
 	Configured bool
 	// Connected is since when; zero while not connected.
 	Connected time.Time
-	// Last is the last error; nil once connected again.
+	// Last is why there is no connection, or was none last time; nil if there never was a reason.
 	Last error
 }
 
 // Client is a node's side of the bus. It may be used by many goroutines at once.
-type Client struct{ o ClientOptions }
+type Client struct {
+	o     ClientOptions
+	queue *queue
+
+	mu      sync.Mutex
+	session *session // nil while not connected
+	status  Status
+}
+
+// session is one connection to a server of the bus.
+type session struct {
+	conn *nats.Conn
+	subs []*nats.Subscription
+	node authority.Node
+	// since is when it could first receive.
+	since time.Time
+	// renew is when the next access must be there, and closed is closed when the connection is lost.
+	renew  time.Duration
+	closed chan struct{}
+}
 
 // NewClient makes a client; Run connects it.
-func NewClient(o ClientOptions) *Client { return &Client{o: o} }
+func NewClient(o ClientOptions) *Client {
+	if o.Workers <= 0 {
+		o.Workers = workers
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Filters == nil {
+		o.Filters = func() []string { return nil }
+	}
+	if o.Changed == nil {
+		o.Changed = func() <-chan struct{} { return nil }
+	}
+	c := &Client{o: o}
+	c.queue = newQueue(c.acknowledge)
+	return c
+}
 
 // Run connects, keeps connecting, and hands over what arrives, until ctx ends. It returns nil then, after the Handles
-// that run have returned.
+// that run have returned. What was not handled by then is delivered again.
 func (c *Client) Run(ctx context.Context) error {
-	<-ctx.Done()
+	var all sync.WaitGroup
+	for range c.o.Workers {
+		all.Go(func() { c.work(ctx) })
+	}
+	pause := newPause()
+	for ctx.Err() == nil {
+		changed := c.o.Changed()
+		wait, err := c.renew(ctx)
+		if err == nil {
+			pause.Reset()
+		} else {
+			wait = pause.NextBackOff()
+		}
+		c.rest(ctx, wait, changed)
+	}
+	c.queue.stop()
+	all.Wait()
+	c.replace(nil) // last, so that what was done is acknowledged
 	return nil
 }
 
+// rest waits until it is time to ask for access again: the old one ends, the connection was lost, or filters changed.
+func (c *Client) rest(ctx context.Context, wait time.Duration, changed <-chan struct{}) {
+	var lost chan struct{}
+	if s := c.live(); s != nil {
+		lost = s.closed
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-changed:
+	case <-lost:
+		c.fail(fault.New(fault.Retry, "bus-away", opUse, "the connection to the bus was lost"))
+		sleep(ctx, firstPause)
+	case <-ctx.Done():
+	}
+}
+
+// renew asks for access and puts a connection with it in place of the one before, which serves until then. It says when
+// to come again.
+func (c *Client) renew(ctx context.Context) (time.Duration, error) {
+	a, err := c.o.Access(ctx, c.o.Filters())
+	if err != nil {
+		return 0, c.fail(err)
+	}
+	if len(a.URLs) == 0 {
+		c.replace(nil)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.status.Configured, c.status.Last = false, nil
+		return withoutBus, nil
+	}
+	s, err := c.open(a)
+	if err != nil {
+		return 0, c.fail(err)
+	}
+	if old := c.live(); old != nil {
+		old.deafen()
+	}
+	if err := s.listen(a, c.take); err != nil {
+		s.conn.Close()
+		c.replace(nil)
+		return 0, c.fail(err)
+	}
+	c.replace(s)
+	return s.renew, nil
+}
+
+// fail notes why, unless a connection stands all the same.
+func (c *Client) fail(err error) error {
+	if ctxDone := errors.Is(err, context.Canceled); !ctxDone {
+		c.o.Log.Info("no access to the bus", zap.String("code", fault.CodeOf(err)), zap.Error(err))
+	}
+	s := c.live()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Configured, c.status.Last = true, err
+	if s == nil {
+		c.session, c.status.Connected = nil, time.Time{}
+	}
+	return err
+}
+
+// replace puts a session in place, or none, and ends the one before.
+func (c *Client) replace(s *session) {
+	c.mu.Lock()
+	old := c.session
+	c.session = s
+	switch {
+	case s == nil:
+		c.status.Connected = time.Time{}
+	case c.status.Connected.IsZero() || old == nil || !old.conn.IsConnected():
+		c.status.Connected, c.status.Configured = c.o.Clock(), true
+	}
+	c.mu.Unlock()
+	if old != nil {
+		_ = old.conn.FlushTimeout(flushWithin) // what was published on it
+		old.conn.Close()
+	}
+}
+
+// open connects with an access.
+func (c *Client) open(a Access) (*session, error) {
+	config, err := clientTLS(a.CA)
+	if err != nil {
+		return nil, err
+	}
+	life, err := lifeOf(a.JWT)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{node: c.o.Node, renew: max(life*3/4, leastRenewal), closed: make(chan struct{})}
+	s.conn, err = nats.Connect(strings.Join(a.URLs, ","), nats.Name("enlace-node"), nats.Secure(config), nats.Timeout(dialWithin),
+		nats.UserJWT(func() (string, error) { return a.JWT, nil }, nats.SignatureHandler(c.o.Sign)), nats.NoReconnect(),
+		nats.CustomInboxPrefix(inboxOf(c.o.Node)), nats.PingInterval(30*time.Second),
+		nats.ClosedHandler(func(*nats.Conn) { close(s.closed) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.o.Log.Warn("the bus complains", zap.Error(err)) }))
+	if err != nil {
+		return nil, notLinked(err)
+	}
+	return s, nil
+}
+
+// listen begins to receive. Each subject by its name: the server does not wake a consumer for a wildcard.
+func (s *session) listen(a Access, take nats.MsgHandler) error {
+	for _, p := range a.Publishers {
+		sub, err := s.conn.Subscribe(a.Deliver+"."+p.String(), take)
+		if err == nil {
+			// The window of each consumer bounds what can come; nats.go must drop none of it.
+			err = sub.SetPendingLimits(-1, -1)
+		}
+		if err != nil {
+			return notLinked(err)
+		}
+		s.subs = append(s.subs, sub)
+	}
+	if err := s.conn.FlushTimeout(flushWithin); err != nil {
+		return notLinked(err)
+	}
+	s.since = time.Now()
+	return nil
+}
+
+// deafen ends receiving, after what is on its way. Only then another session listens: two at once would be handed
+// everything twice, and with none the server just waits.
+func (s *session) deafen() {
+	var ended []<-chan nats.SubStatus
+	for _, sub := range s.subs {
+		status := sub.StatusChanged(nats.SubscriptionClosed)
+		if sub.Drain() == nil {
+			ended = append(ended, status)
+		}
+	}
+	late := time.After(flushWithin)
+	for _, status := range ended {
+		select {
+		case <-status:
+		case <-late:
+			return
+		}
+	}
+}
+
+// lifeOf is how long a token was made for. The hub's clock does not matter so.
+func lifeOf(token string) (time.Duration, error) {
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil || claims.Expires <= claims.IssuedAt {
+		return 0, fault.Wrap(err, fault.Invalid, "malformed-access", opUse, "the hub gave no access to the bus that could be read")
+	}
+	return time.Duration(claims.Expires-claims.IssuedAt) * time.Second, nil
+}
+
+// live is the session if its connection stands.
+func (c *Client) live() *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil || !c.session.conn.IsConnected() {
+		return nil
+	}
+	return c.session
+}
+
 // Publish sends one message; Retry "bus-away" while not connected: nothing waits in memory for a connection. On return
-// it is on its way and no more: Flush says that the server has it, and nothing says that it keeps it.
-func (c *Client) Publish(ctx context.Context, subject string, data []byte) error { return away() }
+// it is on its way and no more: Flush says that the server has it, and nothing says that it keeps it. TooLarge where the
+// server would cut the connection for it.
+func (c *Client) Publish(ctx context.Context, subject string, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fault.Wrap(err, fault.Retry, "", opUse, "the call was given up")
+	}
+	s := c.live()
+	if s == nil {
+		return away()
+	}
+	if int64(len(data)) > s.conn.MaxPayload() {
+		return fault.New(fault.TooLarge, "too-large", opUse, "the message is larger than the bus carries")
+	}
+	if err := s.conn.Publish(subject, data); err != nil {
+		return fault.Wrap(err, fault.Retry, "bus-away", opUse, "the bus did not take the message")
+	}
+	return nil
+}
 
 // Flush returns when the server has read what was published before. Retry "bus-away".
-func (c *Client) Flush(ctx context.Context) error { return away() }
+func (c *Client) Flush(ctx context.Context) error {
+	s := c.live()
+	if s == nil {
+		return away()
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	defer cancel()
+	if err := s.conn.FlushWithContext(ctx); err != nil {
+		return fault.Wrap(err, fault.Retry, "bus-away", opUse, "the bus did not confirm")
+	}
+	return nil
+}
 
 // Expecting reports whether more of that publisher is known to be under way: whoever misses an alert need not ask for
-// it on another road yet.
-func (c *Client) Expecting(publisher authority.State) bool { return false }
+// it on another road yet. The word of a server that then sends nothing is believed for ten seconds; what one that sends
+// other things instead could delay is for the caller to bound.
+func (c *Client) Expecting(publisher authority.State) bool {
+	s := c.live()
+	return s != nil && (time.Since(s.since) < unknowing || c.queue.expecting(publisher))
+}
 
 // Status is how the client stands now.
-func (c *Client) Status() Status { return Status{} }
+func (c *Client) Status() Status {
+	connected := c.live() != nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := c.status
+	if !connected {
+		st.Connected = time.Time{}
+	}
+	return st
+}
+
+// acknowledge tells the hub, which tells the server. Lost, it is delivered again.
+func (c *Client) acknowledge(publisher authority.State, target string) {
+	if s := c.live(); s != nil {
+		_ = s.conn.Publish(ackOf(s.node)+"."+publisher.String(), []byte(target))
+	}
+}
+
+// work handles what is in the queue. What is to be tried again is held on to meanwhile: it is the work that is stuck,
+// and others go on as long as there are workers left.
+func (c *Client) work(ctx context.Context) {
+	for {
+		it := c.queue.next()
+		if it == nil {
+			return
+		}
+		pause := newPause()
+		pause.InitialInterval = retryPause
+		for {
+			err := c.o.Handle(ctx, it.arrival)
+			if fault.Is(err, fault.Retry) {
+				if sleep(ctx, pause.NextBackOff()) {
+					continue
+				}
+				return // not done: delivered again
+			}
+			if err != nil && ctx.Err() != nil {
+				return // neither: the caller is stopping
+			}
+			if err != nil {
+				c.o.Log.Info("an alert on the bus was dropped", zap.Stringer("publisher", it.arrival.Publisher),
+					zap.String("code", fault.CodeOf(err)), zap.Error(err))
+			}
+			break
+		}
+		c.queue.finish(it)
+	}
+}
+
+const retryPause = time.Second
 
 func away() error {
-	return fault.New(fault.Retry, "bus-away", "use bus", "the bus is not connected")
+	return fault.New(fault.Retry, "bus-away", opUse, "the bus is not connected")
 }

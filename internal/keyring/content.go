@@ -223,8 +223,11 @@ func newNATSSeed(prefix nkeys.PrefixByte) ([]byte, error) {
 }
 
 func natsPrefix(slot Slot) nkeys.PrefixByte {
-	if slot == HubBusOperator {
+	switch slot {
+	case HubBusOperator:
 		return nkeys.PrefixByteOperator
+	case HubBusAccount, HubBusSystem:
+		return nkeys.PrefixByteAccount
 	}
 	return nkeys.PrefixByteUser
 }

@@ -88,9 +88,25 @@ func (r *Ring) GenerateNode(now time.Time) error {
 	return r.fill(now, NodeSign, NodeSeal, NodeWitness, NodeEvidence, NodeBus, LedgerSecret, SaltSecret)
 }
 
-// GenerateHub makes the keys of the directory hub: log and bus operator. Conflict if the ring has any of them.
+// GenerateHub makes the keys of the directory hub: log, and operator and accounts of the bus. Conflict if the ring has
+// any of them.
 func (r *Ring) GenerateHub(now time.Time) error {
-	return r.fill(now, HubLog, HubBusOperator)
+	return r.fill(now, HubLog, HubBusOperator, HubBusAccount, HubBusSystem)
+}
+
+// CompleteHub makes the keys of the bus that a hub's ring of an earlier version lacks; the file is written only if one
+// was missing.
+func (r *Ring) CompleteHub(now time.Time) error {
+	var missing []Slot
+	for _, s := range []Slot{HubBusOperator, HubBusAccount, HubBusSystem} {
+		if r.content.Load().current[s] == nil {
+			missing = append(missing, s)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return r.fill(now, missing...)
 }
 
 // GenerateAuthority makes an authority's signing and sealing key. Conflict if the ring has any of them; see Rotate.
@@ -155,20 +171,6 @@ func (r *Ring) Sign(ctx context.Context, fp authority.Fingerprint, purpose autho
 		return nil, noKey(opSign)
 	}
 	return ed25519.Sign(k.signing, authority.Message(purpose, payload)), nil
-}
-
-// SignNonce proves a NATS key, NodeBus or HubBusOperator, to a server: the plain Ed25519 signature NATS asks for.
-// Those keys sign nothing of ours, so this can never pass for a signature with a purpose.
-func (r *Ring) SignNonce(slot Slot, nonce []byte) ([]byte, error) {
-	k := r.content.Load().current[slot]
-	if k == nil || k.nats == nil {
-		return nil, noKey(opSign)
-	}
-	sig, err := k.nats.Sign(nonce)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "", opSign, "the nonce could not be signed")
-	}
-	return sig, nil
 }
 
 const opSign = "sign"

@@ -23,8 +23,12 @@ const (
 	NodeBus Slot = "node-bus"
 	// HubLog signs heads of the directory log.
 	HubLog Slot = "hub-log"
-	// HubBusOperator is the NATS operator key.
+	// HubBusOperator is the NATS operator key; it signs the tokens of the two accounts.
 	HubBusOperator Slot = "hub-bus-operator"
+	// HubBusAccount is the NATS account of traffic; it signs the tokens of nodes.
+	HubBusAccount Slot = "hub-bus-account"
+	// HubBusSystem is the NATS system account, through which the hub tells servers of the accounts.
+	HubBusSystem Slot = "hub-bus-system"
 	// CA issues the TLS certificates of a state or of the hub.
 	CA Slot = "ca"
 	// LedgerSecret encrypts the ledger at rest; 32 bytes.
@@ -57,7 +61,7 @@ func (s Slot) algorithm() string {
 		return authority.Ed25519
 	case NodeSeal:
 		return authority.AgeHybrid
-	case NodeBus, HubBusOperator:
+	case NodeBus, HubBusOperator, HubBusAccount, HubBusSystem:
 		return authority.NKey
 	case CA:
 		return ecdsaP256
