@@ -238,4 +238,11 @@ func TestCursorsOfFailedSync(t *testing.T) {
 	if alert, aCase, seq, err := put(); alert != 1 || aCase != 1 || seq != 1 || err != nil {
 		t.Errorf("cursors after the failure %d and %d, seq %d, %v; want 1 of each", alert, aCase, seq, err)
 	}
+	// The chain's number was undone with the group, and given anew.
+	if err := l.View(t.Context(), func(r ledger.Reader) error {
+		_, err := r.Following(ledger.Chain{})
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
 }

@@ -6,8 +6,26 @@ import (
 	"github.com/enlace-network/enlace/internal/ledger"
 )
 
+// manyChains bounds how many numbers of chains are remembered.
+const manyChains = 4096
+
 // chain is the number of a chain, given to it where it has none yet.
 func (t tx) chain(c ledger.Chain) (int64, error) {
+	if id, ok := t.w.chains[c]; ok {
+		return id, nil
+	}
+	id, err := t.recordedChain(c)
+	if err != nil {
+		return 0, err
+	}
+	if len(t.w.chains) >= manyChains {
+		clear(t.w.chains)
+	}
+	t.w.chains[c] = id
+	return id, nil
+}
+
+func (t tx) recordedChain(c ledger.Chain) (int64, error) {
 	var id int64
 	found, err := t.c.one(func(r *row) { id = r.integer() }, findChain, in(c)...)
 	if found || err != nil {

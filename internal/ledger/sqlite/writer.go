@@ -28,6 +28,8 @@ type writer struct {
 	log  *ledger.Log
 	// at is how far the changes have come, with those of the open group.
 	at cursors
+	// chains are numbers of chains, those given in the open group too: whatever is undone empties it.
+	chains map[ledger.Chain]int64
 
 	jobs chan job
 	// gate is held for reading while a caller hands in a job, for writing by close.
@@ -54,7 +56,9 @@ func startWriter(c *conn, log *ledger.Log) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: c, log: log, at: at, jobs: make(chan job, largestGroup), stopped: make(chan struct{})}
+	w := &writer{
+		conn: c, log: log, at: at, chains: map[ledger.Chain]int64{}, jobs: make(chan job, largestGroup), stopped: make(chan struct{}),
+	}
 	go w.run()
 	return w, nil
 }
@@ -116,6 +120,7 @@ func (w *writer) commit(group []job) {
 		// A stop anywhere before here leaves nothing of the group.
 		w.log.Rollback()
 		w.at = before
+		clear(w.chains)
 	} else {
 		// A stop here leaves a committed group that nobody was told of: callers repeat, and find their fact recorded.
 		w.log.Commit()
@@ -178,6 +183,7 @@ func (w *writer) runOne(j job) error {
 	}
 	w.log.Undo()
 	w.at = before
+	clear(w.chains)
 	if !w.conn.db.GetAutocommit() {
 		err = errors.Join(err, w.conn.exec("ROLLBACK TO job"), w.conn.exec("RELEASE job"))
 	}
