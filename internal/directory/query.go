@@ -28,10 +28,13 @@ func (v View) Find(q Query) []AuthorityEntry {
 			names = append(names, l.name)
 		}
 	}
-	var found []AuthorityEntry
+	if len(names) == 0 {
+		return nil
+	}
+	found := make([]AuthorityEntry, 0, len(names))
 	for _, name := range names {
 		if e, _ := v.Authority(name); e.Status == Active {
-			found = append(slices.Grow(found, len(names)-len(found)), e)
+			found = append(found, e)
 		}
 	}
 	return found
