@@ -252,7 +252,7 @@ func (s slow) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), 1)]) 
 
 func TestLinesAcrossReads(t *testing.T) {
 	var got []string
-	for l, err := range lines(slow{strings.NewReader("á\r\nb\n\nc")}) {
+	for l, err := range lines(slow{strings.NewReader("á\r\nb\n\nc")}, maxFile, maxRows) {
 		if err != nil {
 			t.Fatal(err)
 		}

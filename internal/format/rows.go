@@ -50,7 +50,7 @@ func rows(dir fs.FS, name string, width int, report func(Problem)) iter.Seq2[row
 			return
 		}
 		defer f.Close()
-		for l, err := range lines(f) {
+		for l, err := range lines(f, maxFile, maxRows) {
 			if err != nil {
 				yield(row{}, readError(name, err))
 				return
@@ -74,14 +74,15 @@ type line struct {
 	long   bool
 }
 
-// lines splits a stream, holding one line of at most maxRow bytes at a time.
-func lines(f io.Reader) iter.Seq2[line, error] {
+// lines splits a stream, holding one line of at most maxRow bytes at a time. A stream of more than bytes or rows ends
+// with an error.
+func lines(f io.Reader, bytes int64, rows int) iter.Seq2[line, error] {
 	return func(yield func(line, error) bool) {
-		limited := &io.LimitedReader{R: f, N: maxFile + 1}
+		limited := &io.LimitedReader{R: f, N: bytes + 1}
 		r := bufio.NewReaderSize(limited, maxRow)
 		for n := 1; ; n++ {
 			l, err := nextLine(r, n)
-			if limited.N <= 0 || n > maxRows && l.text != "" {
+			if limited.N <= 0 || n > rows && l.text != "" {
 				yield(line{}, fault.New(fault.TooLarge, "too-large", "", "the file is larger than any such list"))
 				return
 			}

@@ -25,11 +25,13 @@ type rule struct {
 }
 
 // programme is a row of data/programmes.csv: the crime category of a sanctions programme, and whether the programme
-// is against narcotics trafficking or organised crime and so selected for import.
+// is against narcotics trafficking or organised crime and so selected for import. law is what the programme rests on,
+// empty where it is not known.
 type programme struct {
 	name      string
 	category  authority.Category
 	organised bool
+	law       string
 }
 
 type tables struct {
@@ -53,12 +55,12 @@ func loadTables() tables {
 	for _, r := range records("countries", 2) {
 		t.countries[r[0]] = r[1]
 	}
-	for _, r := range records("programmes", 3) {
+	for _, r := range records("programmes", 4) {
 		category, err := authority.ParseCategory(r[1])
 		if err != nil {
 			panic(err)
 		}
-		t.programmes = append(t.programmes, programme{r[0], category, r[2] == "yes"})
+		t.programmes = append(t.programmes, programme{r[0], category, r[2] == "yes", r[3]})
 	}
 	return t
 }
