@@ -502,3 +502,27 @@ type shelf struct{}
 func (shelf) SealedFile(context.Context, authority.Node, message.AttachmentRef, uint64) (io.ReadCloser, error) {
 	return nil, fs.ErrNotExist
 }
+
+// start2 starts a side that was stopped, at its address.
+func (s *side) start2() {
+	var err error
+	s.listen, err = net.Listen("tcp", s.listen.Addr().String())
+	s.w.must(err)
+	s.start()
+}
+
+// frameStopped reads a frame out of the ledger of a side that does not run.
+func (s *side) frameStopped(a seal.Alert) ledger.Link {
+	s.open()
+	defer func() { s.w.must(s.ledger.Close()) }()
+	return s.frame(a)
+}
+
+// publishQuietly commits an alert and tells nobody.
+func (s *side) publishQuietly(text string) seal.Alert {
+	s.w.t.Helper()
+	r := s.prepare()
+	a := s.alert(r, message.Routine, text)
+	s.w.must(s.ledger.Update(context.Background(), func(tx ledger.Tx) error { return s.Commit(context.Background(), tx, r, a) }))
+	return a
+}
