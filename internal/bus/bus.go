@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"crypto/tls"
+	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,8 @@ const (
 	// poll is how often the directory is looked at for what changes by time alone, and the server for what it lost.
 	poll  = time.Minute
 	again = time.Second
+	// defaultPayload is that of DESIGN 7 (Limits).
+	defaultPayload = 2 << 20
 )
 
 // Options are what the hub's side is made from. Keys, Directory, Categories and Log are required; Embedded, or URLs.
@@ -32,7 +36,8 @@ type Options struct {
 
 	// Embedded runs the server in this process; nil = an external one.
 	Embedded *Embedded
-	// URLs are those of an external server or cluster, nats:// or tls://; with Embedded, what nodes are told.
+	// URLs are those of an external server or cluster, nats:// or tls://; TLS is used with either. With Embedded, what
+	// nodes are told; a port 0 in them is the one that was opened.
 	URLs []string
 	// CA is PEM: whom hub and nodes trust as a server; empty = the system's authorities.
 	CA []byte
@@ -92,6 +97,7 @@ func Start(o Options) (*Bus, error) {
 	if b.server, err = startServer(o, i, o.Directory.Load().NetworkName()); err != nil {
 		return nil, err
 	}
+	b.o.URLs = withPort(o.URLs, b.Addr())
 	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
 	defer cancel()
 	if err := b.connect(ctx); err != nil {
@@ -114,7 +120,7 @@ func (o Options) filled() Options {
 		o.PublisherBytes = 1 << 30
 	}
 	if o.MaxPayload <= 0 {
-		o.MaxPayload = 2 << 20
+		o.MaxPayload = defaultPayload
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -127,6 +133,19 @@ func (o Options) filled() Options {
 	}
 	o.Categories = registered
 	return o
+}
+
+// withPort puts the port that was opened in place of a 0.
+func withPort(urls []string, addr string) []string {
+	_, port, _ := net.SplitHostPort(addr)
+	var all []string
+	for _, u := range urls {
+		if rest, ok := strings.CutSuffix(u, ":0"); ok {
+			u = rest + ":" + port
+		}
+		all = append(all, u)
+	}
+	return all
 }
 
 // Addr is where the embedded server listens, host:port; empty for an external one.

@@ -24,10 +24,15 @@ type Config struct {
 	Listen struct {
 		// GRPC is where nodes and key holders reach the directory; default :7440.
 		GRPC string `yaml:"grpc"`
+		// NATS is where nodes reach the embedded bus; default :4222. Port 0 is any free one: nodes are told which.
+		NATS string `yaml:"nats"`
 	} `yaml:"listen"`
 	// Advertise are host:port under which the genesis names this hub; their hosts stand in its certificate.
 	Advertise []string `yaml:"advertise"`
-	Keyring   struct {
+	// AdvertiseNATS are host:port of the embedded bus; default the hosts of Advertise with the port of listen.nats.
+	AdvertiseNATS []string  `yaml:"advertise_nats"`
+	Bus           BusConfig `yaml:"bus"`
+	Keyring       struct {
 		// Backend is file (default).
 		Backend string `yaml:"backend"`
 		File    struct {
@@ -54,6 +59,7 @@ const (
 	dataFolder  = "data"
 	keysFolder  = "keys"
 	keysFile    = "keyring.age"
+	defaultNATS = ":4222"
 )
 
 // LoadConfig reads and checks directory.yaml. Errors: Usage "bad-configuration" naming file, line and key.
@@ -94,10 +100,12 @@ func (c *Config) fill(dir string) {
 	set(&c.Network.GenesisFile, genesisFile)
 	set(&c.Data, dataFolder)
 	set(&c.Listen.GRPC, ":7440")
+	set(&c.Listen.NATS, defaultNATS)
 	set(&c.Keyring.Backend, "file")
 	set(&c.Keyring.File.Path, filepath.Join(keysFolder, keysFile))
 	set(&c.Keyring.File.Unlock, "prompt")
 	set(&c.Observe.LogLevel, "info")
+	c.Bus.fill(dir)
 	for _, p := range []*string{&c.Network.GenesisFile, &c.Data, &c.Keyring.File.Path} {
 		if !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -115,8 +123,16 @@ func (c Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Listen.GRPC); err != nil {
 		return wrongKey("listen.grpc")
 	}
-	_, err := c.hosts()
-	return err
+	if _, err := c.hosts(); err != nil {
+		return err
+	}
+	if _, err := c.natsAddresses(c.Listen.NATS); err != nil {
+		return err
+	}
+	if _, _, err := net.SplitHostPort(c.Listen.NATS); err != nil {
+		return wrongKey("listen.nats")
+	}
+	return c.Bus.check()
 }
 
 // hosts are the names by which the hub is called.

@@ -3,6 +3,7 @@ package hub_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -18,6 +19,13 @@ func TestSampleConfig(t *testing.T) {
 	}
 	if c.Keyring.File.Unlock != "systemd:enlace-hub" || c.Listen.GRPC != ":7440" {
 		t.Errorf("the sample reads as %+v", c)
+	}
+	// The sample says what the defaults are.
+	plain, err := hub.LoadConfig(write(t, t.TempDir(), ""))
+	must(t, err)
+	c.Bus.URLs = nil
+	if !reflect.DeepEqual(c.Bus, plain.Bus) || c.Listen.NATS != plain.Listen.NATS {
+		t.Errorf("the sample's bus reads as %+v, the default is %+v", c.Bus, plain.Bus)
 	}
 }
 
@@ -47,6 +55,16 @@ func TestConfigRefusals(t *testing.T) {
 		{"backend", "keyring:\n  backend: vault\n", "keyring.backend"},
 		{"listen", "listen:\n  grpc: here\n", "listen.grpc"},
 		{"advertise", "advertise: [here]\n", "advertise"},
+		{"nats", "listen:\n  nats: here\n", "listen.nats"},
+		{"advertise nats", "advertise_nats: [here]\n", "advertise_nats"},
+		{"bus mode", "bus:\n  mode: loud\n", "bus.mode"},
+		{"external without urls", "bus:\n  mode: external\n", "bus.urls"},
+		{"urls without external", "bus:\n  urls: [\"tls://a:1\"]\n", "bus.urls"},
+		{"no such scheme", "bus:\n  mode: external\n  urls: [\"http://a:1\"]\n", "bus.urls"},
+		{"replicas embedded", "bus:\n  replicas: 3\n", "bus.replicas"},
+		{"age", "bus:\n  max_age: 1s\n", "bus.max_age"},
+		{"payload", "bus:\n  max_payload: 1\n", "bus.max_payload"},
+		{"bytes", "bus:\n  publisher_bytes: 1\n", "bus.publisher_bytes"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

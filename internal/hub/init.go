@@ -35,6 +35,9 @@ type InitOptions struct {
 	Advertise []string
 	// Listen goes to directory.yaml; empty = the port of the first address advertised, on every interface.
 	Listen string
+	// ListenNATS is where the embedded bus listens, host:port; it goes to directory.yaml. Empty = :4222; but any free port
+	// where Listen is on a loopback address: a network on trial, of which one machine may have several.
+	ListenNATS string
 	// UnlockFile is where an unlock identity for the key file is made; it must not exist.
 	UnlockFile string
 	// UnlockOnDataDisk accepts an UnlockFile on the disk of the data.
@@ -221,6 +224,8 @@ data: data
 listen:
   # The door to nodes and key holders.
   grpc: {{.Listen | quote}}
+  # The bus of alerts, to nodes alone.
+  nats: {{.ListenNATS | quote}}
 
 # Where they reach it; the genesis says the same.
 advertise: {{.Advertise | quote}}
@@ -250,6 +255,9 @@ func (o InitOptions) writeConfig(path, unlock string) error {
 		}
 		o.Listen = ":" + port
 	}
+	if o.ListenNATS == "" {
+		o.ListenNATS = natsBeside(o.Listen)
+	}
 	t, err := template.New(configFile).Funcs(template.FuncMap{"quote": quote}).Parse(configText)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "", opInit, "the configuration cannot be written")
@@ -257,10 +265,11 @@ func (o InitOptions) writeConfig(path, unlock string) error {
 	var text bytes.Buffer
 	err = t.Execute(&text, struct {
 		Listen     string
+		ListenNATS string
 		Advertise  []string
 		Unlock     string
 		OnDataDisk bool
-	}{o.Listen, o.Advertise, unlock, o.UnlockOnDataDisk})
+	}{o.Listen, o.ListenNATS, o.Advertise, unlock, o.UnlockOnDataDisk})
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "", opInit, "the configuration cannot be written")
 	}
@@ -272,6 +281,14 @@ func (o InitOptions) writeConfig(path, unlock string) error {
 		return err
 	}
 	return writeNew(path, text.Bytes())
+}
+
+func natsBeside(listen string) string {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsLoopback() {
+		return net.JoinHostPort(host, "0")
+	}
+	return defaultNATS
 }
 
 // quote writes a text, or a list of them, as JSON, which YAML reads.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/bus"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
@@ -28,6 +29,8 @@ const (
 type Options struct {
 	// GRPC is a listener that is already open, for tests and socket activation; nil = as configured.
 	GRPC net.Listener
+	// NATS is where the embedded bus listens instead of as configured, host:port; port 0 is any free one. For tests.
+	NATS string
 	// Prompt asks a person for the passphrase of the keyring; nil where there is nobody to ask.
 	Prompt keyring.Prompt
 	Clock  func() time.Time
@@ -38,7 +41,9 @@ type Options struct {
 
 // Daemon is a running hub as its own process may use it.
 type Daemon struct {
-	Addr      net.Addr
+	Addr net.Addr
+	// BusAddr is where the embedded bus listens, host:port; empty where there is none.
+	BusAddr   string
 	Directory *directory.Current
 	// Fingerprint is the network's, 64 hexadecimal digits.
 	Fingerprint string
@@ -50,6 +55,7 @@ type daemon struct {
 	cfg     Config
 	ring    *keyring.Ring
 	service *registry.Service
+	bus     *bus.Bus // nil where it is off
 	server  *wire.Server
 	closers []func() error
 }
@@ -62,7 +68,7 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 		return err
 	}
 	d := &daemon{Options: o, cfg: cfg}
-	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openDoor, d.openListener} {
+	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openBus, d.openDoor, d.openListener} {
 		if err := open(); err != nil {
 			return errors.Join(err, d.close())
 		}
@@ -145,14 +151,20 @@ func (d *daemon) openListener() error {
 
 // serve runs until ctx ends, the listener fails, or the disk does: then nothing more could be acknowledged.
 func (d *daemon) serve(ctx context.Context) error {
-	snapshot := d.service.Current().Load()
+	snapshot, addr := d.service.Current().Load(), ""
+	if d.bus != nil {
+		addr = d.bus.Addr()
+	}
 	d.Log.Info("ready", zap.String("network", snapshot.NetworkName()), zap.String("fingerprint", snapshot.NetworkID()),
-		zap.Uint64("position", snapshot.Position()), zap.Stringer("grpc", d.GRPC.Addr()))
+		zap.Uint64("position", snapshot.Position()), zap.Stringer("grpc", d.GRPC.Addr()), zap.String("nats", addr))
 	if d.Ready != nil {
-		d.Ready(&Daemon{Addr: d.GRPC.Addr(), Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()})
+		d.Ready(&Daemon{Addr: d.GRPC.Addr(), BusAddr: addr, Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()})
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.server.Serve(d.GRPC) })
+	if d.bus != nil {
+		group.Go(func() error { return d.bus.Run(ctx) })
+	}
 	group.Go(func() error {
 		var err error
 		select {
