@@ -44,6 +44,7 @@ type house struct {
 	door  *Door
 	desk  *people.Desk
 	shelf *shelf
+	board *board
 	ca    *x509.Certificate
 	rpc   string
 	web   string
@@ -60,11 +61,11 @@ func open(t testing.TB, adjust ...func(*Config)) *house {
 	h.desk = h.openPeople()
 	rules, err := policy.Load(nil)
 	h.must(err)
-	h.shelf = newShelf(t.TempDir(), rules)
+	h.shelf, h.board = newShelf(t.TempDir(), rules), newBoard(rules)
 	config, ca := identity(t, "127.0.0.1", "localhost")
 	h.ca = ca
 	c := Config{
-		Requests: h.shelf, Attachments: h.shelf, People: h.desk, Policy: rules, Directory: mapped{snapshot(t)}, Monitor: h,
+		Requests: h.shelf, Attachments: h.shelf, Alerts: h.board, Subscriptions: newWishes(rules), People: h.desk, Policy: rules, Directory: mapped{snapshot(t)}, Monitor: h,
 		Node: node("mx/node/primary"), TLS: config, Chain: [][]byte{ca.Raw}, Now: h.now, Log: zap.NewNop(),
 		Idle: 5 * time.Second, Beat: 100 * time.Millisecond,
 	}

@@ -269,6 +269,7 @@ func FuzzREST(f *testing.F) {
 	for _, seed := range [][3]string{
 		{"GET", "/v1/session", ""}, {"POST", "/v1/session", `{"user":"a","password":"b"}`}, {"GET", "/v1/requests?limit=1", ""},
 		{"POST", "/v1/requests/x/attachments?name=a", "data"}, {"GET", "/v1/requests/x/attachments/draft/0", ""}, {"GET", "/v1/watch?cursor=0", ""},
+		{"POST", "/v1/alerts", `{"draft":{}}`}, {"PUT", "/v1/alerts/x/files?name=a", "data"}, {"GET", "/v1/watch/alerts?received=true", ""},
 		{"GET", "/v1/directory/mx%2Ffgr", ""}, {"PUT", "//v1/../session;", "{"}, {"OPTIONS", "*", ""}, {"GET", "/v1/requests/%00/check", ""},
 	} {
 		f.Add(seed[0], seed[1], []byte(seed[2]))
@@ -287,7 +288,7 @@ func FuzzREST(f *testing.F) {
 			return
 		}
 		formed(t, w, method+" "+target)
-		if u.Path == "/v1/watch" || method == "DELETE" {
+		if strings.HasPrefix(u.Path, "/v1/watch") || method == "DELETE" {
 			return // one does not end, the other ends the session
 		}
 		if w = ask(handler, ana, method, target, body); w.Code >= 400 {
