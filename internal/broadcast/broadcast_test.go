@@ -8,7 +8,8 @@ import (
 	"github.com/enlace-network/enlace/internal/message"
 )
 
-// An alert reaches every node of its audience, once, and the publisher holds each one's receipt. PROTOCOL 7.3, 7.5, 8.5.
+// An alert reaches every node of its audience, once, and the publisher holds each one's receipt. PROTOCOL 7.3, 7.5, 8.5,
+// 10.6, 10.7.
 func TestEveryMemberReceives(t *testing.T) {
 	w, all := newWorld(t, "mx", "jm", "br", "ht")
 	mx := all[0]
