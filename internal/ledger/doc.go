@@ -1,5 +1,6 @@
 // Package ledger says what a node remembers and under which promises: messages, receipts, deliveries, requests as a
-// person sees them, drafts, attachments, conflicts, and the evidence log of everything that was done.
+// person sees them, drafts, attachments, conflicts, and the evidence log of everything that was done; and of alerts:
+// epochs, chains of ours and their audiences, chains that are followed, alerts as a person sees them, subscriptions.
 //
 // The package is the contract: records, the [Ledger] interface, and the evidence log ([Log], [Verify]), which is the
 // same over every engine. Engines live below it (ledger/sqlite) and prove themselves with ledger/ledgertest. A node
@@ -13,5 +14,6 @@
 // Times are kept to the millisecond, as the protocol has them, and come back in UTC; a zero time stays zero. Byte
 // slices handed in are not kept, those handed out belong to the caller.
 //
-// Sources: DESIGN 8 and 9; PROTOCOL 9 (event leaf, checkpoint, incarnation).
+// Sources: DESIGN 8 and 9; PROTOCOL 7 and 8.5 (epochs, chains, cumulative receipts), 9 (event leaf, checkpoint,
+// incarnation).
 package ledger

@@ -71,6 +71,10 @@ func (s *suite) badLists() {
 		sub := ledger.Subscription{ID: s.id(), Types: []string{"be-on-lookout", word}}
 		s.is("a type "+word, s.tries(func(t ledger.Tx) error { return t.PutSubscription(sub) }), fault.Internal, "")
 	}
+	nameless := ledger.Member{Node: f.Chain.Publisher, Authorities: []authority.Name{{}}}
+	s.is("member", s.tries(func(t ledger.Tx) error { return t.PutMember(nameless) }), fault.Internal, "")
+	stateless := ledger.Broadcast{States: []authority.State{{}}}
+	s.is("broadcast", s.tries(func(t ledger.Tx) error { return t.PutBroadcast(stateless) }), fault.Internal, "")
 	s.view(func(r ledger.Reader) error {
 		_, err := r.Following(f.Chain)
 		s.is("following", err, fault.NotFound, "")
