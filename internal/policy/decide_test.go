@@ -68,7 +68,7 @@ func ask(t testing.TB, action Action, roles ...string) Question {
 var permitted = map[string]string{
 	"user": "request:create request:check request:send request:list request:show request:answer request:close " +
 		"attachment:add attachment:get directory:read node:status policy:read " +
-		"alert:create alert:check alert:publish alert:update alert:list alert:show alert:feedback alert:holders " +
+		"alert:create alert:check alert:publish alert:update alert:cancel alert:list alert:show alert:feedback alert:holders " +
 		"subscription:add subscription:list subscription:remove",
 	"duty": "request:create request:check request:send request:list request:show request:acknowledge request:answer " +
 		"request:close attachment:add attachment:get directory:read node:status policy:read " +
@@ -100,7 +100,7 @@ func TestRolesMayExactly(t *testing.T) {
 // scoped lists what each scope lets a token do.
 var scoped = map[string]string{
 	"alerts:read":         "alert:list alert:show alert:check alert:holders",
-	"alerts:write":        "alert:create alert:check alert:publish alert:update alert:feedback",
+	"alerts:write":        "alert:create alert:check alert:publish alert:update alert:cancel alert:feedback",
 	"subscriptions:read":  "subscription:list",
 	"subscriptions:write": "subscription:add subscription:remove",
 	"requests:read":       "request:list request:show request:check",
@@ -229,9 +229,16 @@ func TestTwoPersonsForAlerts(t *testing.T) {
 		{"an officer cancels", AlertCancel, "user", nil, false, "cancel-answerable"},
 		{"an officer cancels their own", AlertCancel, "user", own, false, "cancel-answerable"},
 		{"an officer cancels, two persons not wanted", AlertCancel, "user", single, true, "officer-alerts"},
+		{"an officer drops what waits for approval", AlertCancel, "user", func(q *Question) {
+			q.Resource.Status = "PENDING_APPROVAL"
+		}, true, "officer-alerts"},
+		{"an officer drops a draft", AlertCancel, "user", func(q *Question) { q.Resource.Status = "DRAFT" }, true, "officer-alerts"},
 		{"an administrator cancels", AlertCancel, "administrator", single, false, "no-rule"},
 	} {
 		q := ask(t, c.action, c.role)
+		if c.action == AlertCancel {
+			q.Resource.Status = "UPDATED"
+		}
 		if c.change != nil {
 			c.change(&q)
 		}
@@ -240,6 +247,7 @@ func TestTwoPersonsForAlerts(t *testing.T) {
 		}
 	}
 	q := ask(t, AlertCancel, "system")
+	q.Resource.Status = "ISSUED"
 	q.Caller.IsToken, q.Caller.Scopes, q.Resource.FourEyes = true, []string{"alerts:write"}, false
 	if got := s.Decide(q); !got.Allowed {
 		t.Errorf("a system cancels, two persons not wanted: denied because of %v", reasonIDs(got.Reasons))
@@ -385,6 +393,7 @@ func TestLimitsOutlastAnyPermission(t *testing.T) {
 		t.Fatal("the rule that permits everything is not in force")
 	}
 	token := func(q *Question) { q.Caller.IsToken, q.Caller.Roles = true, []string{"system"} }
+	issued := func(q *Question) { q.Resource.Status = "ISSUED" }
 	for _, c := range []struct {
 		what, limit string
 		actions     []Action
@@ -411,8 +420,11 @@ func TestLimitsOutlastAnyPermission(t *testing.T) {
 		{"another state", "own-state", []Action{UserManage, TokenIssue}, func(q *Question) { q.Resource.Owner = name(t, "br/pf") }},
 		{"the author", "two-persons", []Action{RequestApprove, RequestRefuse, AlertApprove, SubscriptionApprove}, func(q *Question) { q.Resource.Author = "ana" }},
 		{"no first person", "acknowledged-first", []Action{RequestRefuse}, func(q *Question) { q.Resource.Author = "" }},
-		{"a writer silences alone", "cancel-answerable", []Action{AlertCancel}, func(*Question) {}},
-		{"a machine silences alone", "cancel-answerable", []Action{AlertCancel}, token},
+		{"a writer silences alone", "cancel-answerable", []Action{AlertCancel}, issued},
+		{"a machine silences alone", "cancel-answerable", []Action{AlertCancel}, func(q *Question) {
+			token(q)
+			issued(q)
+		}},
 		{"nobody wrote it", "author-known", []Action{RequestApprove, AlertApprove, SubscriptionApprove}, func(q *Question) {
 			q.Resource.Author = ""
 		}},

@@ -41,7 +41,7 @@ const (
 	AlertApprove                          // an alert
 	AlertReturn                           // an alert: give it back to its author
 	AlertUpdate                           // an alert issued: write its next version
-	AlertCancel                           // an alert issued: withdraw it at once, on one person's word
+	AlertCancel                           // an alert: withdraw it at once, on one person's word; drop a draft
 	AlertList                             // the alerts of Owner, of one Status if set
 	AlertShow                             // an alert, its files too
 	AlertFeedback                         // an alert received
