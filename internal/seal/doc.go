@@ -1,5 +1,5 @@
-// Package seal makes and opens envelopes, and the frames of alerts: who said it (signatures over the header), who may read it (an age file
-// sealed to the recipients), and what exactly was said (the commitment that ties the two together).
+// Package seal makes and opens envelopes, and the frames of alerts: who said it (signatures over the header), who may
+// read it (an age file sealed to the recipients), and what exactly was said (the commitment that ties the two together).
 //
 // An envelope is header bytes, signatures over them, and a sealed body:
 //
