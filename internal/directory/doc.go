@@ -9,9 +9,13 @@
 // What depends on time is asked of a [View], snapshot.At(t): status, keys, who answers for a matter. A [Current]
 // holds the snapshot in force and tells those who wait when it changes.
 //
+// Who is told of an alert is [View.Audience]. A publisher takes it from [Compute], on the log alone and what it attaches
+// to it; another node comes to the same with [Recompute], for which a [History] keeps what the log said before.
+//
 // Snapshots, entries and views are immutable and safe for concurrent use; slices reached through them must not be
 // written to. A change copies only the records that it touches, so one costs microseconds at 10,000 authorities.
 //
 // The room signs nothing (callers hold the keys), stores nothing, and neither reads a clock nor opens a socket.
-// Rooms registry, exchange and peer call it; the formats and rules are PROTOCOL 4.
+// Rooms registry, exchange and peer call it; the formats and rules are PROTOCOL 4,
+// audiences PROTOCOL 7.2 and 7.3.
 package directory

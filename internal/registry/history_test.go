@@ -118,7 +118,7 @@ func TestAudienceOfTwo(t *testing.T) {
 	}
 	check("while the log is as short", a)
 
-	h = n.serve(h.data, addr, nil)
+	n.serve(h.data, addr, nil)
 	publisher.reach(t, position+1)
 	reader.reach(t, position+1)
 	eventually(t, func() bool { return publisher.Base() == publisher.Current().Load() })
