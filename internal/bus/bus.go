@@ -55,6 +55,8 @@ type Options struct {
 	MaxPayload int
 	// Lifetime of an access; 0 = one hour.
 	Lifetime time.Duration
+	// AckWait is when what was delivered and not acknowledged is delivered again; 0 = 30 seconds.
+	AckWait time.Duration
 }
 
 // Embedded is a NATS server inside the hub's own process.
@@ -116,6 +118,7 @@ func (o Options) filled() Options {
 	}
 	set(&o.MaxAge, 14*24*time.Hour)
 	set(&o.Lifetime, time.Hour)
+	set(&o.AckWait, 30*time.Second)
 	if o.PublisherBytes <= 0 {
 		o.PublisherBytes = 1 << 30
 	}

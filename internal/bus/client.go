@@ -132,7 +132,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	c.queue.stop()
 	all.Wait()
-	c.replace(nil) // last, so that what was done is acknowledged
+	c.queue.settleAll()
+	c.replace(nil)
 	return nil
 }
 

@@ -21,7 +21,6 @@ const (
 	// window is how many messages of one publisher are under way to one node. With flow control, which bounds their
 	// bytes, it keeps one publisher's flood of large alerts from getting others' connections cut as too slow.
 	window    = 256
-	ackWait   = 30 * time.Second
 	heartbeat = 15 * time.Second
 	// shortest is the least window of message IDs that the server takes; none is not to be had.
 	shortest = 100 * time.Millisecond
@@ -264,7 +263,7 @@ func (k *keeper) consumerConfig(r road, patterns []string) jetstream.ConsumerCon
 	return jetstream.ConsumerConfig{
 		Durable: consumerName(r.node), DeliverSubject: deliverOf(r.node) + "." + r.publisher.String(),
 		FilterSubjects: onStream(patterns, r.publisher), DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy: jetstream.AckAllPolicy, AckWait: ackWait, MaxAckPending: window, MaxDeliver: -1,
+		AckPolicy: jetstream.AckAllPolicy, AckWait: k.bus.o.AckWait, MaxAckPending: window, MaxDeliver: -1,
 		FlowControl: true, IdleHeartbeat: heartbeat,
 	}
 }

@@ -15,6 +15,9 @@ import (
 // ackEvery is how many may be finished before they are acknowledged; the last one under way always is at once.
 const ackEvery = window / 8
 
+// ackWithin is how long what is done may wait for more, to be acknowledged together.
+const ackWithin = 100 * time.Millisecond
+
 // maxFlow bounds the questions of flow control that wait for an answer; the server asks one at a time.
 const maxFlow = 16
 
@@ -48,6 +51,8 @@ type line struct {
 	// acked is how many were done since the last acknowledgement, target the newest of them.
 	acked  int
 	target string
+	// due: a later look at it is arranged.
+	due bool
 	// flow are questions of the server's flow control, to be answered when all that came before is done.
 	flow []question
 	// pending and heard are the last arrival's.
@@ -187,11 +192,37 @@ func (q *queue) finish(it *item) {
 	if q.lines[it.arrival.Publisher] != l {
 		return // made anew meanwhile: the numbers mean others now
 	}
-	if l.acked > 0 && (len(l.items) == 0 || l.acked >= ackEvery) {
-		q.acknowledge(it.arrival.Publisher, l.target)
-		l.acked = 0
+	switch {
+	case l.acked == 0:
+	case len(l.items) == 0 || l.acked >= ackEvery:
+		q.settle(it.arrival.Publisher, l)
+	case !l.due:
+		l.due = true
+		time.AfterFunc(ackWithin, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			l.due = false
+			q.settle(it.arrival.Publisher, l)
+		})
 	}
 	q.answer(it.arrival.Publisher, l)
+}
+
+// settle acknowledges what is done and was not acknowledged.
+func (q *queue) settle(publisher authority.State, l *line) {
+	if l.acked > 0 && q.lines[publisher] == l {
+		q.acknowledge(publisher, l.target)
+		l.acked = 0
+	}
+}
+
+// settleAll is settle for every publisher, before the connection ends.
+func (q *queue) settleAll() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for publisher, l := range q.lines {
+		q.settle(publisher, l)
+	}
 }
 
 // control takes the server's flow control and heartbeats.

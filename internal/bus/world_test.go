@@ -49,6 +49,7 @@ type member struct {
 	node  authority.Node
 	key   holder
 	ring  *keyring.Ring
+	path  string // of the ring
 }
 
 func must(t testing.TB, err error) {
@@ -96,18 +97,23 @@ func (h holder) sign(role directory.Role, payload []byte) directory.Signature {
 		Value: ed25519.Sign(h.PrivateKey, authority.Message(directory.SigningPurpose(role), payload))}
 }
 
-func newRing(t *testing.T, label string) *keyring.Ring {
+func unlock() keyring.Unlock {
+	return keyring.UnlockWith(keyring.NewPassphrase("only for this test").WithWorkFactor(10))
+}
+
+func newRing(t *testing.T, label string) (*keyring.Ring, string) {
 	t.Helper()
-	unlock := keyring.UnlockWith(keyring.NewPassphrase("only for this test").WithWorkFactor(10))
-	r, err := keyring.Create(filepath.Join(t.TempDir(), "keys"), unlock)
+	path := filepath.Join(t.TempDir(), "keys")
+	r, err := keyring.Create(path, unlock())
 	must(t, err)
 	must(t, r.GenerateCA(label, time.Now()))
-	return r
+	return r, path
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, current: &directory.Current{}, stewards: [2]holder{newHolder(t), newHolder(t)}, hub: newRing(t, "hub"), data: t.TempDir()}
+	w := &world{t: t, current: &directory.Current{}, stewards: [2]holder{newHolder(t), newHolder(t)}, data: t.TempDir()}
+	w.hub, _ = newRing(t, "hub")
 	must(t, w.hub.GenerateHub(time.Now()))
 	logKey, err := w.hub.Public(keyring.HubLog)
 	must(t, err)
@@ -152,7 +158,8 @@ func (w *world) admit(label string, categories ...string) *member {
 	must(w.t, err)
 	node, err := authority.ParseNode(label + "/node/primary")
 	must(w.t, err)
-	m := &member{w: w, state: state, node: node, key: newHolder(w.t), ring: newRing(w.t, label)}
+	m := &member{w: w, state: state, node: node, key: newHolder(w.t)}
+	m.ring, m.path = newRing(w.t, label)
 	payload, err := w.draft().AdmitState(m.state, &formatv1.AdmitState{
 		Keys:      []*formatv1.Key{directory.DeclareKey(directory.PurposeState, m.key.public(), time.Time{})},
 		Threshold: 1, CaCertificates: m.ring.CACertificates(), NoteVerbale: "1/26"})
@@ -420,4 +427,20 @@ func notes() *zap.Logger {
 	}
 	l, _ := zap.NewDevelopment()
 	return l
+}
+
+// stored is how many messages the hub sees in a publisher's stream.
+func (w *world) stored(publisher string) uint64 {
+	w.t.Helper()
+	n, err := w.bus.Stored(within(w.t, 5*time.Second), publisher)
+	must(w.t, err)
+	return n
+}
+
+// thief signs with the keys that the member has now, whatever becomes of them.
+func (m *member) thief() func([]byte) ([]byte, error) {
+	m.w.t.Helper()
+	copied, err := keyring.Open(m.path, unlock())
+	must(m.w.t, err)
+	return func(nonce []byte) ([]byte, error) { return copied.SignNonce(keyring.NodeBus, nonce) }
 }
