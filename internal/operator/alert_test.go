@@ -17,6 +17,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
@@ -109,7 +110,7 @@ func TestSubscriptions(t *testing.T) {
 // Tokens do what their scopes say, and never what a person must.
 func TestScopesOfAlerts(t *testing.T) {
 	h := open(t)
-	id := h.board.write("x").String()
+	id, issued := h.board.write("x").String(), h.board.arrive("y").String()
 	read, write := h.token(people.ScopeAlertsRead), h.token(people.ScopeAlertsWrite)
 	wants, confirms := h.token(people.ScopeSubscriptionsRead), h.token(people.ScopeSubscriptionsWrite, people.ScopeAlertsWrite)
 	draft := `{"draft":{"category":"drugs.trafficking"}}`
@@ -130,7 +131,8 @@ func TestScopesOfAlerts(t *testing.T) {
 		{write, "POST", "/v1/alerts/" + id + "/publish", "{}", 200, ""},
 		{write, "POST", "/v1/alerts/" + id + "/approve", "{}", 403, "people-only"},
 		{write, "POST", "/v1/alerts/" + id + "/return", "{}", 403, "people-only"},
-		{write, "POST", "/v1/alerts/" + id + "/cancel", `{"reason":"ERROR"}`, 403, "approver or a duty officer"},
+		{write, "POST", "/v1/alerts/" + issued + "/cancel", `{"reason":"ERROR"}`, 403, "approver or a duty officer"},
+		{write, "POST", "/v1/alerts/" + id + "/cancel", `{"reason":"ERROR"}`, 200, ""}, // never issued: dropped
 		{wants, "GET", "/v1/subscriptions", "", 200, ""},
 		{wants, "POST", "/v1/subscriptions", `{"subscription":{"categories":">"}}`, 403, "subscriptions:write"},
 		{confirms, "POST", "/v1/subscriptions", `{"subscription":{"categories":">"}}`, 200, ""},
@@ -239,7 +241,7 @@ func TestFilesOfAlerts(t *testing.T) {
 		t.Fatalf("REST upload = %d %s", res.StatusCode, body)
 	}
 	res, body = h.do(ana, http.MethodGet, base+"/4", nil)
-	if body != strings.TrimSpace(string(data)) || res.Header.Get("Content-Type") != octets || res.Header.Get("Repr-Digest") == "" {
+	if body != strings.TrimSpace(string(data)) || res.Header.Get("Content-Type") != "application/octet-stream" || res.Header.Get("Repr-Digest") == "" {
 		t.Errorf("REST download = %d bytes of %d as %v", len(body), len(data), res.Header)
 	}
 	for path, want := range map[string]int{base + "/9": 404, base + "/x": 400, base + "/4?range=1": 400, "/v1/alerts/nonsense/files/0": 400} {
@@ -258,7 +260,7 @@ func (h *house) watchAlerts(secret string, from *operatorv1.WatchAlertsRequest) 
 	w := &watching{done: make(chan struct{})}
 	stream, err := h.client(secret).Alerts.WatchAlerts(h.t.Context(), from)
 	h.must(err)
-	if _, err := startOf(stream); err != nil {
+	if _, err := streams.Start(stream); err != nil {
 		w.err = err
 		close(w.done)
 		return w

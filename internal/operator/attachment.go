@@ -12,6 +12,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
@@ -20,9 +21,6 @@ import (
 
 const (
 	slice = 256 << 10 // most bytes of one message
-	// upSlice is what we send at most: on a line of 1 kB/s it arrives within the time that a silent sender has.
-	upSlice    = 64 << 10
-	infoHeader = "enlace-attachment-bin"
 )
 
 // AddAttachment reads a file from the stream, as fast as it can be stored.
@@ -188,7 +186,7 @@ func giveOut(ctx context.Context, stream grpc.ServerStream, info *operatorv1.Att
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "", "send attachment", "the description could not be written")
 	}
-	if err := stream.SendHeader(metadata.Pairs(infoHeader, string(about))); err != nil {
+	if err := stream.SendHeader(metadata.Pairs(streams.InfoHeader, string(about))); err != nil {
 		return err
 	}
 	return sendSlices(ctx, send, src)
@@ -241,52 +239,4 @@ func fill(src io.Reader, buf []byte) (int, error) {
 		}
 	}
 	return n, nil
-}
-
-// infoOf is what a download is of, from its header.
-func infoOf[M any](stream grpc.ServerStreamingClient[M]) (*operatorv1.AttachmentInfo, error) {
-	md, err := stream.Header()
-	if err != nil {
-		return nil, wire.FromStatus(err)
-	}
-	values := md.Get(infoHeader)
-	if len(values) != 1 {
-		return nil, refusalOf(stream)
-	}
-	info := new(operatorv1.AttachmentInfo)
-	if err := proto.Unmarshal([]byte(values[0]), info); err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "", "open attachment", "the node's description of the file cannot be read")
-	}
-	return info, nil
-}
-
-// sendFile sends a file after its first message; the caller closes the stream. Each read of src becomes a message, so a
-// source that trickles is not taken for a silent one. What the node says of a stream that it has ended itself comes with
-// the close, so that is no error here.
-func sendFile[Req, Res any](stream grpc.ClientStreamingClient[Req, Res], first *Req, next func([]byte) *Req, src io.Reader) error {
-	if err := stream.Send(first); err != nil {
-		return sendFault(err)
-	}
-	buf := make([]byte, upSlice)
-	for {
-		n, ended := src.Read(buf)
-		if n > 0 {
-			if err := stream.Send(next(buf[:n])); err != nil {
-				return sendFault(err)
-			}
-		}
-		if errors.Is(ended, io.EOF) {
-			return nil
-		}
-		if ended != nil {
-			return ended
-		}
-	}
-}
-
-func sendFault(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return wire.FromStatus(err)
 }

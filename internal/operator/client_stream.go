@@ -8,9 +8,8 @@ import (
 	"io"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 )
@@ -18,37 +17,26 @@ import (
 // Upload adds a file to a draft of a request.
 func (c *Client) Upload(ctx context.Context, request string, note *formatv1.AttachmentNote, src io.Reader) (*operatorv1.AddAttachmentResponse, error) {
 	first := &operatorv1.AddAttachmentRequest{RequestId: request, Note: note}
-	return upload(ctx, c.Attachments.AddAttachment, first, requestSlice, src)
+	return upload(ctx, c.Attachments.AddAttachment, first, streams.RequestSlice, src)
 }
 
 // UploadAlertFile adds a file to a draft of an alert. Receivers pull it from this node when they open it.
 func (c *Client) UploadAlertFile(ctx context.Context, alert string, note *formatv1.AttachmentNote, src io.Reader) (*operatorv1.AddAlertFileResponse, error) {
 	first := &operatorv1.AddAlertFileRequest{AlertId: alert, Note: note}
-	return upload(ctx, c.Alerts.AddAlertFile, first, alertSlice, src)
+	return upload(ctx, c.Alerts.AddAlertFile, first, streams.AlertSlice, src)
 }
 
-func requestSlice(data []byte) *operatorv1.AddAttachmentRequest {
-	return &operatorv1.AddAttachmentRequest{Data: data}
-}
-
-func alertSlice(data []byte) *operatorv1.AddAlertFileRequest {
-	return &operatorv1.AddAlertFileRequest{Data: data}
-}
-
-// uploading begins an upload: a method of a generated client.
-type uploading[Req, Res any] func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[Req, Res], error)
-
-func upload[Req, Res any](ctx context.Context, begin uploading[Req, Res], first *Req, next func([]byte) *Req, src io.Reader) (*Res, error) {
+func upload[Req, Res any](ctx context.Context, begin streams.Uploading[Req, Res], first *Req, next func([]byte) *Req, src io.Reader) (*Res, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // where src fails, the stream ends unclosed and the node keeps nothing
-	stream, err := begin(ctx)
+	defer cancel() // where src fails, the call ends unclosed and the node keeps nothing
+	call, err := begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := sendFile(stream, first, next, src); err != nil {
+	if err := streams.Send(call, first, next, src); err != nil {
 		return nil, err
 	}
-	return stream.CloseAndRecv()
+	return call.CloseAndRecv()
 }
 
 // Download writes a file to dst. It returns no error only if dst got the whole file, with the size and digest that the
@@ -62,29 +50,20 @@ func (c *Client) DownloadAlertFile(ctx context.Context, ref *operatorv1.GetAlert
 	return download(ctx, c.Alerts.GetAlertFile, ref, dst)
 }
 
-// opening begins a stream of answers: a method of a generated client.
-type opening[Req, M any] func(context.Context, *Req, ...grpc.CallOption) (grpc.ServerStreamingClient[M], error)
-
-// slicing is a message that carries a slice of a file.
-type slicing[M any] interface {
-	*M
-	GetData() []byte
-}
-
-func download[Req, M any, P slicing[M]](ctx context.Context, open opening[Req, M], ref *Req, dst io.Writer) (*operatorv1.AttachmentInfo, error) {
+func download[Req, M any, P streams.Slice[M]](ctx context.Context, open streams.Opening[Req, M], ref *Req, dst io.Writer) (*operatorv1.AttachmentInfo, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := open(ctx, ref)
+	call, err := open(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	info, err := infoOf(stream)
+	info, err := streams.Info(call)
 	if err != nil {
 		return nil, err
 	}
 	sum, size := sha256.New(), uint64(0)
 	for {
-		part, err := stream.Recv()
+		part, err := call.Recv()
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -103,7 +82,7 @@ func download[Req, M any, P slicing[M]](ctx context.Context, open opening[Req, M
 	return info, nil
 }
 
-// Watch calls changed for every change of requests after cursor (empty = from now on, "0" = from the beginning), oldest
+// Watch call changed for every change of requests after cursor (empty = from now on, "0" = from the beginning), oldest
 // first, until ctx ends, changed fails, or the node refuses. It dials again after cuts, and goes on where it stood.
 func (c *Client) Watch(ctx context.Context, cursor string, changed func(*operatorv1.WatchRequestsResponse) error) error {
 	return resume(ctx, cursor, c.Requests.WatchRequests, func(cursor string) *operatorv1.WatchRequestsRequest {
@@ -120,13 +99,7 @@ func (c *Client) WatchAlerts(ctx context.Context, from *operatorv1.WatchAlertsRe
 	}, changed)
 }
 
-// numbered is a change with its cursor.
-type numbered[M any] interface {
-	*M
-	GetCursor() string
-}
-
-func resume[Req, M any, P numbered[M]](ctx context.Context, cursor string, open opening[Req, M], after func(string) *Req, changed func(P) error) error {
+func resume[Req, M any, P streams.Change[M]](ctx context.Context, cursor string, open streams.Opening[Req, M], after func(string) *Req, changed func(P) error) error {
 	const shortest, longest = 500 * time.Millisecond, 30 * time.Second
 	pause := shortest
 	for {
@@ -148,18 +121,18 @@ func resume[Req, M any, P numbered[M]](ctx context.Context, cursor string, open 
 }
 
 // watchOnce moves cursor past every change that was handed over.
-func watchOnce[Req, M any, P numbered[M]](ctx context.Context, cursor *string, open opening[Req, M], after *Req, changed func(P) error) error {
+func watchOnce[Req, M any, P streams.Change[M]](ctx context.Context, cursor *string, open streams.Opening[Req, M], after *Req, changed func(P) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := open(ctx, after)
+	call, err := open(ctx, after)
 	if err != nil {
 		return err
 	}
-	if *cursor, err = startOf(stream); err != nil {
+	if *cursor, err = streams.Start(call); err != nil {
 		return err
 	}
 	for {
-		m, err := stream.Recv()
+		m, err := call.Recv()
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator/rest"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
 	"github.com/enlace-network/enlace/internal/policy"
@@ -26,8 +26,6 @@ const (
 	defaultIdle = 2 * time.Minute
 	defaultBeat = 15 * time.Second
 	grace       = 5 * time.Second
-	headerTime  = 10 * time.Second
-	keepOpen    = 2 * time.Minute
 	// Every REST call goes over one connection inside the process; its streams are those of all HTTP callers, and so
 	// are its bytes.
 	maxInner = 4096
@@ -38,8 +36,6 @@ const (
 	maxLogin = 8 << 10
 	// maxAnswer is the most bytes of an answer: a case shows all its messages, each of up to 1 MiB.
 	maxAnswer = 16 << 20
-	// Of HTTP/2, per connection. What has come and is not read yet lies in memory.
-	webStreams, webStreamBytes, webBytes = 16, 256 << 10, 512 << 10
 )
 
 // Config is what a door is made from. All fields without "may be" are required.
@@ -182,7 +178,7 @@ func (d *Door) serveREST(ctx context.Context, g *errgroup.Group, web net.Listene
 	if err != nil {
 		return err
 	}
-	s := d.webServer(handler)
+	s := rest.Server(handler, d.tls, d.c.Log)
 	g.Go(func() error {
 		if err := s.ServeTLS(wire.Bounded(web, wire.Limits{PerCaller: perOffice}), "", ""); ctx.Err() == nil {
 			return fault.Wrap(err, fault.Internal, "", "serve operators", "the listener failed")
@@ -205,7 +201,7 @@ func (d *Door) serveREST(ctx context.Context, g *errgroup.Group, web net.Listene
 func innerLimits() wire.Limits {
 	var all wire.Limits
 	all.Streams, all.Strangers = maxInner, maxInner
-	all.Bytes = 2 * maxBodies
+	all.Bytes = 2 * rest.MaxBodies
 	all.CallerBytes = all.Bytes
 	all.Silence = 24 * time.Hour // it is ours, whatever has been called on it yet
 	return all
@@ -222,25 +218,21 @@ func strangers() map[string]int {
 	return open
 }
 
-func (d *Door) webServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler: handler, TLSConfig: d.tls.Clone(), ErrorLog: log.New(newQuiet(d.c.Log), "", 0), ConnContext: withConnection,
-		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: keepOpen,
-		MaxHeaderBytes: maxHeaders,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: webStreams, MaxReceiveBufferPerStream: webStreamBytes, MaxReceiveBufferPerConnection: webBytes,
-		},
-	}
-}
-
 // handler is the HTTP face over a connection to the gRPC server at an address of this process.
 func (d *Door) handler(inner string) (http.Handler, io.Closer, error) {
 	conn, err := wire.Dial(inner, wire.ClientOptions{TLS: d.leaves.clientTLS(), MaxReceive: maxAnswer})
 	if err != nil {
 		return nil, nil, err
 	}
+	document, err := openAPI()
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
 	asking := &checked{conn, d}
-	h, err := newREST(asking, asking.ask, d.c.Origins, patience{idle: d.c.Idle, beat: d.c.Beat})
+	h, err := rest.New(rest.Options{
+		Conn: asking, Ask: asking.ask, Open: func(method string) bool { return accesses[method].stranger }, Document: document,
+		Origins: d.c.Origins, Idle: d.c.Idle, Beat: d.c.Beat,
+	})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}

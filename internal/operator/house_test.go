@@ -37,6 +37,9 @@ import (
 
 const password = "tres tristes tigres 7"
 
+// problem is the JSON of every error.
+type problem struct{ Kind, Code, Message, Hint string }
+
 // house is a door on real sockets over a real ledger's accounts, with people who can log in: root administers, ana
 // writes for mx/fgr, luis approves there, eva is the auditor.
 type house struct {

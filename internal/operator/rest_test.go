@@ -73,7 +73,7 @@ func TestRESTRefusesBadInput(t *testing.T) {
 		{"not JSON", "POST", "/v1/session", `user=a`, 400, "malformed-json"},
 		{"wrong type", "POST", "/v1/session", `{"password":424242}`, 400, "malformed-json"},
 		{"not UTF-8", "POST", "/v1/session", "{\"user\":\"\xff\"}", 400, "malformed-json"},
-		{"oversize", "POST", "/v1/requests", `{"draft":{"to":"` + strings.Repeat("a", maxBody) + `"}}`, 413, "too-large"},
+		{"oversize", "POST", "/v1/requests", `{"draft":{"to":"` + strings.Repeat("a", 2<<20) + `"}}`, 413, "too-large"},
 		{"deep", "POST", "/v1/requests", strings.Repeat(`{"draft":`, 20000), 400, "malformed-json"},
 		{"query on POST", "POST", "/v1/requests?limit=1", `{"draft":{}}`, 400, "unexpected-query"},
 		{"unknown parameter", "GET", "/v1/requests?limti=1", "", 400, "unknown-field"},

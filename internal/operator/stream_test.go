@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
@@ -200,7 +201,7 @@ func TestAttachmentsByREST(t *testing.T) {
 	got, err := io.ReadAll(res.Body)
 	h.must(err)
 	sum := sha256.Sum256(data)
-	if !bytes.Equal(got, data) || res.ContentLength != int64(len(data)) || res.Header.Get("Content-Type") != octets {
+	if !bytes.Equal(got, data) || res.ContentLength != int64(len(data)) || res.Header.Get("Content-Type") != "application/octet-stream" {
 		t.Errorf("download = %d bytes of %d as %q", len(got), res.ContentLength, res.Header.Get("Content-Type"))
 	}
 	if want := "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"; res.Header.Get("Repr-Digest") != want {
@@ -243,7 +244,7 @@ func (h *house) watch(secret, cursor string) *watching {
 	c := h.client(secret)
 	stream, err := c.Requests.WatchRequests(h.t.Context(), &operatorv1.WatchRequestsRequest{Cursor: cursor})
 	h.must(err)
-	if _, err := startOf(stream); err != nil {
+	if _, err := streams.Start(stream); err != nil {
 		w.err = err
 		close(w.done)
 		return w

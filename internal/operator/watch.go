@@ -9,14 +9,13 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
-	"github.com/enlace-network/enlace/internal/wire"
 )
 
 const (
-	watchPage    = 100
-	cursorHeader = "enlace-cursor"
+	watchPage = 100
 )
 
 // WatchRequests sends what changed since a cursor, then waits for more.
@@ -92,7 +91,7 @@ func (d *Door) follow(stream grpc.ServerStream, from string, f feed) error {
 	if err != nil {
 		return err
 	}
-	if err := stream.SendHeader(metadata.Pairs(cursorHeader, cursorText(cursor))); err != nil {
+	if err := stream.SendHeader(metadata.Pairs(streams.CursorHeader, cursorText(cursor))); err != nil {
 		return err
 	}
 	for {
@@ -158,24 +157,4 @@ func (d *Door) whileValid(ctx context.Context) (context.Context, context.CancelF
 	left := callerFrom(ctx).Expires.Sub(d.c.Now())
 	return context.WithDeadlineCause(ctx, time.Now().Add(left),
 		fault.New(fault.Unauthenticated, "no-session", "hold stream", "the session has ended").WithHint("log in again"))
-}
-
-// startOf is where a watch began, from its header.
-func startOf[M any](stream grpc.ServerStreamingClient[M]) (string, error) {
-	md, err := stream.Header()
-	if err != nil {
-		return "", wire.FromStatus(err)
-	}
-	if v := md.Get(cursorHeader); len(v) == 1 {
-		return v[0], nil
-	}
-	return "", refusalOf(stream)
-}
-
-// refusalOf reads why a stream ended that should have begun with a header of ours.
-func refusalOf[M any](stream grpc.ServerStreamingClient[M]) error {
-	if _, err := stream.Recv(); err != nil {
-		return wire.FromStatus(err)
-	}
-	return fault.New(fault.Internal, "", "open stream", "the node began a stream without its header")
 }

@@ -1,4 +1,4 @@
-package operator
+package rest
 
 import (
 	"bytes"
@@ -42,12 +42,13 @@ func (b *budget) give(n int) { b.held.Add(int64(-n)) }
 type entrance struct {
 	methods map[string]string // full gRPC names, by "POST /v1/requests"
 	ask     func(ctx context.Context, method string) error
+	open    func(method string) bool
 	known   *budget // of bodies by callers who are known
 	unknown *budget // of bodies by those who need not be: they must not be able to fill the other
 }
 
-func newEntrance(ask func(context.Context, string) error) *entrance {
-	return &entrance{methods: routes(), ask: ask, known: &budget{most: maxBodies}, unknown: &budget{most: maxOpenBodies}}
+func newEntrance(ask func(context.Context, string) error, open func(string) bool) *entrance {
+	return &entrance{methods: routes(), ask: ask, open: open, known: &budget{most: MaxBodies}, unknown: &budget{most: maxOpenBodies}}
 }
 
 // routes reads from the proto's own annotations which method each route calls.
@@ -82,7 +83,7 @@ func (e *entrance) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 			return
 		}
 		most, of := maxBody, e.known
-		if accesses[method].stranger {
+		if e.open(method) {
 			most, of = maxOpenBody, e.unknown
 			// Where a connection has no deadlines its limits are somebody else's.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(openReadTime))

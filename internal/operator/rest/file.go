@@ -1,4 +1,4 @@
-package operator
+package rest
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/wire"
@@ -35,19 +36,19 @@ func outgoing(req *http.Request) context.Context {
 }
 
 func (r *rest) uploadAttachment(w http.ResponseWriter, req *http.Request) {
-	uploadFile(r, w, req, r.attachments.AddAttachment, requestSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAttachmentRequest {
+	uploadFile(r, w, req, r.attachments.AddAttachment, streams.RequestSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAttachmentRequest {
 		return &operatorv1.AddAttachmentRequest{RequestId: req.PathValue("id"), Note: note}
 	})
 }
 
 func (r *rest) uploadAlertFile(w http.ResponseWriter, req *http.Request) {
-	uploadFile(r, w, req, r.alerts.AddAlertFile, alertSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAlertFileRequest {
+	uploadFile(r, w, req, r.alerts.AddAlertFile, streams.AlertSlice, func(note *formatv1.AttachmentNote) *operatorv1.AddAlertFileRequest {
 		return &operatorv1.AddAlertFileRequest{AlertId: req.PathValue("id"), Note: note}
 	})
 }
 
 // uploadFile sends the body, slice by slice, to the draft; what the node has not taken yet is not read from the network.
-func uploadFile[Req, Res any](r *rest, w http.ResponseWriter, req *http.Request, begin uploading[Req, Res], next func([]byte) *Req, first func(*formatv1.AttachmentNote) *Req) {
+func uploadFile[Req, Res any](r *rest, w http.ResponseWriter, req *http.Request, begin streams.Uploading[Req, Res], next func([]byte) *Req, first func(*formatv1.AttachmentNote) *Req) {
 	note, err := noteOf(req)
 	if err != nil {
 		refuse(w, err)
@@ -59,18 +60,18 @@ func uploadFile[Req, Res any](r *rest, w http.ResponseWriter, req *http.Request,
 	}
 	ctx, cancel := context.WithCancel(outgoing(req))
 	defer cancel() // a stream that is not closed ends here, and the node keeps nothing of it
-	stream, err := begin(ctx)
+	call, err := begin(ctx)
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
 	}
 	prove(req)
-	src := &patient{body: http.MaxBytesReader(w, req.Body, message.MaxAttachment), control: http.NewResponseController(w), idle: r.patience.idle}
-	if err := sendFile(stream, first(note), next, src); err != nil {
+	src := &patient{body: http.MaxBytesReader(w, req.Body, message.MaxAttachment), control: http.NewResponseController(w), idle: r.Idle}
+	if err := streams.Send(call, first(note), next, src); err != nil {
 		refuse(w, err)
 		return
 	}
-	answer, err := stream.CloseAndRecv()
+	answer, err := call.CloseAndRecv()
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
@@ -145,7 +146,7 @@ func (r *rest) downloadAlertFile(w http.ResponseWriter, req *http.Request) {
 }
 
 // downloadFile answers with the file. Whatever it claims to be, a browser may only save it.
-func downloadFile[Req, M any, P slicing[M]](r *rest, w http.ResponseWriter, req *http.Request, open opening[Req, M], ref func(uint32) *Req) {
+func downloadFile[Req, M any, P streams.Slice[M]](r *rest, w http.ResponseWriter, req *http.Request, open streams.Opening[Req, M], ref func(uint32) *Req) {
 	index, err := strconv.ParseUint(req.PathValue("index"), 10, 32)
 	if err != nil || req.URL.RawQuery != "" {
 		refuse(w, fault.New(fault.Invalid, "malformed-path", "download attachment", "a file is named by what it belongs to and its number"))
@@ -154,18 +155,18 @@ func downloadFile[Req, M any, P slicing[M]](r *rest, w http.ResponseWriter, req 
 	hold(w)
 	ctx, cancel := context.WithCancel(outgoing(req))
 	defer cancel()
-	stream, err := open(ctx, ref(uint32(index)))
+	call, err := open(ctx, ref(uint32(index)))
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
 	}
-	info, err := infoOf(stream)
+	info, err := streams.Info(call)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	describe(w.Header(), info)
-	if err := copyOut[M, P](w, stream, r.patience.idle); err != nil {
+	if err := copyOut[M, P](w, call, r.Idle); err != nil {
 		// The status line has gone. Breaking the connection is how the caller learns that the file is not whole.
 		panic(http.ErrAbortHandler)
 	}
@@ -180,10 +181,10 @@ func describe(h http.Header, info *operatorv1.AttachmentInfo) {
 	}
 }
 
-func copyOut[M any, P slicing[M]](w http.ResponseWriter, stream grpc.ServerStreamingClient[M], idle time.Duration) error {
+func copyOut[M any, P streams.Slice[M]](w http.ResponseWriter, call grpc.ServerStreamingClient[M], idle time.Duration) error {
 	control := http.NewResponseController(w)
 	for {
-		part, err := stream.Recv()
+		part, err := call.Recv()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -1,4 +1,4 @@
-package operator
+package rest
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator/streams"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/wire"
 )
@@ -40,16 +41,16 @@ func (r *rest) watchAlerts(w http.ResponseWriter, req *http.Request) {
 
 // serveEvents serves a watch as server-sent events of one name. The first lines carry the cursor to begin from, so that
 // a reader who is cut off before the first event resumes where it stood.
-func serveEvents[Req, M any, P numbered[M]](r *rest, w http.ResponseWriter, req *http.Request, name string, open opening[Req, M], after *Req, content func(P) proto.Message) {
+func serveEvents[Req, M any, P streams.Change[M]](r *rest, w http.ResponseWriter, req *http.Request, name string, open streams.Opening[Req, M], after *Req, content func(P) proto.Message) {
 	hold(w)
 	ctx, cancel := context.WithCancel(outgoing(req))
 	defer cancel()
-	stream, err := open(ctx, after)
+	call, err := open(ctx, after)
 	if err != nil {
 		refuse(w, wire.FromStatus(err))
 		return
 	}
-	start, err := startOf(stream)
+	start, err := streams.Start(call)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -58,12 +59,12 @@ func serveEvents[Req, M any, P numbered[M]](r *rest, w http.ResponseWriter, req 
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // or a proxy keeps the events to itself
 	w.WriteHeader(http.StatusOK)
-	e := &events{w: w, control: http.NewResponseController(w), idle: r.patience.idle, name: name}
+	e := &events{w: w, control: http.NewResponseController(w), idle: r.Idle, name: name}
 	if e.write(fmt.Sprintf("retry: 3000\nid: %s\n\n", start)) != nil {
 		return
 	}
-	e.follow(ctx, r.patience.beat, func() change {
-		m, err := stream.Recv()
+	e.follow(ctx, r.Beat, func() change {
+		m, err := call.Recv()
 		return change{P(m).GetCursor(), content(m), err}
 	})
 }

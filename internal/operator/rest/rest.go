@@ -1,7 +1,18 @@
-package operator
+// Package rest is the HTTP face of the operator door: JSON for every unary call, files as bodies, changes as server-sent
+// events. It decides nothing. Every request becomes a call of the gRPC server of the same process, with the caller's token
+// and nothing else of theirs; who may call what is asked before a byte of a body is read.
+//
+// The paths stand in the proto's annotations and, for what streams, in [New]; the rules (one spelling for each path,
+// unknown fields refused, limits of bytes and time) in the package comment of operator. Every error is
+// {"kind", "code", "message", "hint"}.
+//
+// The room keeps nothing and logs no names, addresses or content.
+package rest
 
 import (
 	"context"
+	"crypto/tls"
+	stdlog "log"
 	"net/http"
 	"path"
 	"slices"
@@ -9,6 +20,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
 	"github.com/enlace-network/enlace/internal/fault"
@@ -20,10 +32,14 @@ const (
 	maxBody = 2 << 20 // bytes of a JSON body: a request's body limit of 1 MiB, and room for its spelling in JSON
 	// maxOpenBody is for methods that anybody may call, and holds a name and a password of maxPassword twice over.
 	maxOpenBody = 8 << 10
-	// maxBodies and maxOpenBodies are bytes of all bodies together, of known callers and of others.
-	maxBodies, maxOpenBodies = 32 << 20, 8 << 20
+	// MaxBodies is the most bytes of all bodies of known callers together, maxOpenBodies of others.
+	MaxBodies, maxOpenBodies = 32 << 20, 8 << 20
 	maxTarget                = 4 << 10 // bytes of path and query
 	maxHeaders               = 16 << 10
+	headerTime               = 10 * time.Second
+	keepOpen                 = 2 * time.Minute
+	// Of HTTP/2, per connection. What has come and is not read yet lies in memory.
+	webStreams, webStreamBytes, webBytes = 16, 256 << 10, 512 << 10
 	// readTime is for a whole request but an upload, writeTime for the handling and the answer of one that does not
 	// stream. The streams set deadlines of their own.
 	readTime, writeTime = 2 * time.Minute, 3 * time.Minute
@@ -32,41 +48,40 @@ const (
 	openReadTime = 30 * time.Second
 )
 
-// rest answers HTTP by calling the gRPC server through conn, so that both faces have one authentication, one table of
-// scopes and one set of limits. It keeps nothing.
+// Options are what a face is made from. All are required but Origins.
+type Options struct {
+	// Conn leads to the gRPC server, so that both faces have one authentication, one table of scopes and one set of limits.
+	Conn grpc.ClientConnInterface
+	// Ask decides whether the caller in the outgoing context may call a method; it is asked before a body is read.
+	Ask func(ctx context.Context, method string) error
+	// Open reports whether anybody may call a method: its bodies are small.
+	Open func(method string) bool
+	// Document is what /openapi.json answers.
+	Document []byte
+	// Origins are those that browsers may call from, such as https://desk.example.
+	Origins []string
+	// Idle is the longest silence within an upload or a download, Beat how often a silent event stream says that it lives.
+	Idle, Beat time.Duration
+}
+
+// rest keeps nothing of what it answers.
 type rest struct {
+	Options
 	requests    operatorv1.RequestServiceClient
 	attachments operatorv1.AttachmentServiceClient
 	alerts      operatorv1.AlertServiceClient
 	gateway     http.Handler
-	origins     []string
-	patience    patience
 }
 
-// patience is how long a slow peer of a stream is waited for.
-type patience struct {
-	// idle is the longest silence within an upload or a download.
-	idle time.Duration
-	// beat is how often a silent event stream says that it lives.
-	beat time.Duration
-}
-
-// newREST builds the HTTP face. Origins are those that browsers may call from, such as https://desk.example; none by
-// default.
-//
-// Ask decides whether the caller in the outgoing context may call a method; it is asked before a body is read.
-func newREST(conn grpc.ClientConnInterface, ask func(context.Context, string) error, origins []string, p patience) (http.Handler, error) {
-	gateway, err := newGateway(conn, ask)
-	if err != nil {
-		return nil, err
-	}
-	document, err := openAPI()
+// New builds the HTTP face.
+func New(o Options) (http.Handler, error) {
+	gateway, err := newGateway(o)
 	if err != nil {
 		return nil, err
 	}
 	r := &rest{
-		requests: operatorv1.NewRequestServiceClient(conn), attachments: operatorv1.NewAttachmentServiceClient(conn),
-		alerts: operatorv1.NewAlertServiceClient(conn), gateway: gateway, origins: origins, patience: p,
+		Options: o, gateway: gateway, requests: operatorv1.NewRequestServiceClient(o.Conn),
+		attachments: operatorv1.NewAttachmentServiceClient(o.Conn), alerts: operatorv1.NewAlertServiceClient(o.Conn),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/requests/{id}/attachments", r.uploadAttachment)
@@ -78,9 +93,21 @@ func newREST(conn grpc.ClientConnInterface, ask func(context.Context, string) er
 	mux.HandleFunc("GET /v1/watch", r.watchRequests)
 	mux.HandleFunc("GET /v1/watch/alerts", r.watchAlerts)
 	mux.HandleFunc("GET /healthz", healthz)
-	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) })
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, o.Document) })
 	mux.HandleFunc("/", r.unary)
 	return r.guard(mux), nil
+}
+
+// Server is an HTTP server for a face, with its limits of time and bytes; the caller bounds its listener with room wire.
+func Server(handler http.Handler, config *tls.Config, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, TLSConfig: config.Clone(), ErrorLog: stdlog.New(newQuiet(log), "", 0), ConnContext: withConnection,
+		ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: keepOpen,
+		MaxHeaderBytes: maxHeaders,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: webStreams, MaxReceiveBufferPerStream: webStreamBytes, MaxReceiveBufferPerConnection: webBytes,
+		},
+	}
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) {
@@ -89,7 +116,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // newGateway is the generated part: unary methods only, JSON only. Headers of a caller never become gRPC metadata,
 // but for its token; a method is what the request line says, whatever a header or form claims.
-func newGateway(conn grpc.ClientConnInterface, ask func(context.Context, string) error) (http.Handler, error) {
+func newGateway(o Options) (http.Handler, error) {
 	nothing := func(string) (string, bool) { return "", false }
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
@@ -105,17 +132,17 @@ func newGateway(conn grpc.ClientConnInterface, ask func(context.Context, string)
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithStrictDeepWildcardMatching(), // or /v1/directory would be an entry without a name
-		runtime.WithMiddlewares(newEntrance(ask).check, knownQueries().check),
+		runtime.WithMiddlewares(newEntrance(o.Ask, o.Open).check, knownQueries().check),
 	)
 	ctx := context.Background() // the registrations keep it for nothing but logging
 	for _, err := range []error{
-		operatorv1.RegisterSessionServiceHandlerClient(ctx, mux, operatorv1.NewSessionServiceClient(conn)),
-		operatorv1.RegisterUserServiceHandlerClient(ctx, mux, operatorv1.NewUserServiceClient(conn)),
-		operatorv1.RegisterRequestServiceHandlerClient(ctx, mux, operatorv1.NewRequestServiceClient(conn)),
-		operatorv1.RegisterAlertServiceHandlerClient(ctx, mux, operatorv1.NewAlertServiceClient(conn)),
-		operatorv1.RegisterSubscriptionServiceHandlerClient(ctx, mux, operatorv1.NewSubscriptionServiceClient(conn)),
-		operatorv1.RegisterDirectoryQueryServiceHandlerClient(ctx, mux, operatorv1.NewDirectoryQueryServiceClient(conn)),
-		operatorv1.RegisterNodeServiceHandlerClient(ctx, mux, operatorv1.NewNodeServiceClient(conn)),
+		operatorv1.RegisterSessionServiceHandlerClient(ctx, mux, operatorv1.NewSessionServiceClient(o.Conn)),
+		operatorv1.RegisterUserServiceHandlerClient(ctx, mux, operatorv1.NewUserServiceClient(o.Conn)),
+		operatorv1.RegisterRequestServiceHandlerClient(ctx, mux, operatorv1.NewRequestServiceClient(o.Conn)),
+		operatorv1.RegisterAlertServiceHandlerClient(ctx, mux, operatorv1.NewAlertServiceClient(o.Conn)),
+		operatorv1.RegisterSubscriptionServiceHandlerClient(ctx, mux, operatorv1.NewSubscriptionServiceClient(o.Conn)),
+		operatorv1.RegisterDirectoryQueryServiceHandlerClient(ctx, mux, operatorv1.NewDirectoryQueryServiceClient(o.Conn)),
+		operatorv1.RegisterNodeServiceHandlerClient(ctx, mux, operatorv1.NewNodeServiceClient(o.Conn)),
 	} {
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Internal, "", "open REST door", "the routes could not be registered")
@@ -174,7 +201,7 @@ func (r *rest) crossOrigin(w http.ResponseWriter, req *http.Request) bool {
 	if origin != "" {
 		h.Set("Vary", "Origin")
 	}
-	if origin == "" || !slices.Contains(r.origins, origin) {
+	if origin == "" || !slices.Contains(r.Origins, origin) {
 		if preflight {
 			refuse(w, fault.New(fault.Denied, "cross-origin", "route request", "pages of other origins may not call this node"))
 		}

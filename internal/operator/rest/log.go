@@ -1,4 +1,4 @@
-package operator
+package rest
 
 import (
 	"bytes"
