@@ -83,6 +83,7 @@ func recordOf(h message.Header, envelope []byte, d ledger.Direction, now time.Ti
 // finds the alert behind the cursor of the bus and beyond the receipts of the members.
 func (b *Broadcaster) Committed(a seal.Alert) {
 	poke(b.conveyor)
+	defer b.inbox.Stored(a)
 	if a.Header.Audience == nil {
 		return
 	}
@@ -93,7 +94,6 @@ func (b *Broadcaster) Committed(a seal.Alert) {
 		return
 	}
 	b.lines.news(id, known.nodes, a.Header.Urgency == message.Immediate || a.Header.Audience.Rule == message.RuleAllNPC)
-	b.inbox.Stored(a)
 }
 
 // Open opens the stored message of an alert, ours or received.
