@@ -67,6 +67,20 @@ func TestUnwrapRefuses(t *testing.T) {
 	}
 }
 
+// A file key of another size is none, though the epoch key sealed it. PROTOCOL 7.3.
+func TestUnwrapWantsAFileKey(t *testing.T) {
+	k := epochKey(t, "epoch key")
+	for _, size := range []int{0, 15, 17, 32} {
+		all, err := k.Wrap(make([]byte, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := k.Unwrap(all); fault.CodeOf(err) != "cannot-open" {
+			t.Errorf("%d bytes unwrap as %x, %v", size, got, err)
+		}
+	}
+}
+
 // A key is printed by no verb, and each file has a salt of its own. PROTOCOL 7.3.
 func TestEpochKey(t *testing.T) {
 	k := epochKey(t, "epoch key")
