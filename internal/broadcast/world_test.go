@@ -41,8 +41,6 @@ type world struct {
 	current  *directory.Current
 	history  *directory.History
 	stewards []ed25519.PrivateKey
-	mu       sync.Mutex
-	offset   time.Duration // guarded by mu; added to the real time
 }
 
 // side is one state's node.
@@ -113,17 +111,7 @@ func (d *desk) count(id message.ID) int {
 	return d.placed[id]
 }
 
-func (w *world) now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return time.Now().Add(w.offset)
-}
-
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.offset += d
-}
+func (w *world) now() time.Time { return time.Now() }
 
 func (w *world) must(err error) {
 	w.t.Helper()
