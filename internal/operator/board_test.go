@@ -29,8 +29,7 @@ type board struct {
 	alerts  map[message.ID]*pinned
 	cursor  int64
 	changed chan struct{}
-	// between is called by Since after its look; may be nil.
-	between func()
+	asked   []int64 // the cursors that Since was asked with
 }
 
 // pinned is one alert; a received one has no author.
@@ -65,21 +64,6 @@ func (b *board) write(title string) message.ID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.put(&pinned{own: name("mx/fgr"), author: "ana", draft: alarm(title), state: message.AlertDraft})
-}
-
-// retitle changes an alert.
-func (b *board) retitle(id message.ID, title string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.alerts[id]
-	p.draft = alarm(title)
-	b.change(p)
-}
-
-func (b *board) drop(id message.ID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.alerts, id)
 }
 
 // put must be called with mu held.
@@ -233,33 +217,28 @@ func (b *board) List(_ context.Context, who people.Principal, f AlertFilter) ([]
 	return all[:min(len(all), f.Limit)], err
 }
 
-func (b *board) Since(_ context.Context, who people.Principal, cursor int64, received bool, limit int) ([]AlertChange, error) {
-	b.mu.Lock()
-	all, err := b.changes(who)
-	between := b.between
-	b.between = nil
-	b.mu.Unlock()
-	all = slices.DeleteFunc(all, func(c AlertChange) bool {
-		return c.Cursor <= cursor || (received && c.Summary.GetDirection() != "received")
-	})
-	if between != nil {
-		between()
-	}
-	return all[:min(len(all), limit)], err
-}
-
-func (b *board) View(_ context.Context, who people.Principal, c AlertChange) (*operatorv1.GetAlertResponse, int64, error) {
-	id, err := message.ParseID(c.Summary.GetId())
-	if err != nil {
-		return nil, 0, err
-	}
+func (b *board) Since(_ context.Context, who people.Principal, cursor int64, received bool, limit int) ([]AlertNews, int64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, err := b.find(who, policy.AlertShow, id)
+	b.asked = append(b.asked, cursor)
+	all, err := b.changes(who)
 	if err != nil {
-		return nil, 0, err
+		return nil, cursor, err
 	}
-	return p.view(id), p.cursor, nil
+	all = slices.DeleteFunc(all, func(c AlertChange) bool { return c.Cursor <= cursor })
+	var out []AlertNews
+	for _, c := range all[:min(len(all), limit)] {
+		cursor = c.Cursor
+		if received && c.Summary.GetDirection() != "received" {
+			continue
+		}
+		id, err := message.ParseID(c.Summary.GetId())
+		if err != nil {
+			return nil, cursor, err
+		}
+		out = append(out, AlertNews{c.Cursor, b.alerts[id].view(id)})
+	}
+	return out, cursor, nil
 }
 
 func (b *board) Show(_ context.Context, who people.Principal, id message.ID) (*operatorv1.GetAlertResponse, error) {

@@ -13,13 +13,13 @@
 // concerns accounts, tokens, the directory and the node is decided here.
 //
 // Streams. A watch begins at a cursor and misses nothing and repeats nothing: it asks for what changed since, sends
-// it, and waits. Nobody keeps a queue for it, so a slow reader costs others nothing. Alerts come with their content, as it
-// stands when it is sent; one that changed again meanwhile comes once, at its newer place. A watch ends when its session ends, is
-// locked or loses the right; so do uploads and downloads. The header "enlace-cursor" says where it began. Files move
-// in messages of at most 256 KiB, one at a time, as fast as the other side takes them; a file larger than 16 GiB or
-// silent for two minutes is given up, and nothing of it is kept.
+// it, and waits. Nobody keeps a queue for it, so a slow reader costs others nothing. Alerts come with their
+// content, sixteen opened at a time. A watch ends when its session ends, is locked or loses the right; so do uploads and
+// downloads. The header "enlace-cursor" says where it began. Files move in messages of at most 256 KiB, one at a time, as
+// fast as the other side takes them; a file larger than 16 GiB or silent for two minutes is given up, and nothing of it is
+// kept.
 //
-// REST is the same methods by way of the same gRPC server: JSON with the field names of the proto, unknown fields and
+// REST (room operator/rest) is the same methods by way of the same gRPC server: JSON with the field names of the proto, unknown fields and
 // parameters refused, one spelling for each path. Beside the generated routes stand
 //
 //	POST, PUT /v1/requests/{id}/attachments             the body is the file, ?name= its name

@@ -45,13 +45,11 @@ type AlertReading interface {
 	List(ctx context.Context, who people.Principal, f AlertFilter) ([]AlertChange, error)
 	// Show opens one alert for somebody who reads it.
 	Show(ctx context.Context, who people.Principal, id message.ID) (*operatorv1.GetAlertResponse, error)
-	// Since is what changed after a cursor, oldest change first, each alert at most once as it stands now; empty only
-	// if nothing did that who may see. Received leaves out what the caller's authority issues.
-	Since(ctx context.Context, who people.Principal, cursor int64, received bool, limit int) ([]AlertChange, error)
-	// View is the content of a change that Since named, and changes nothing: it leaves no mark of reading that would be a
-	// change in its turn. The cursor is that of the content, which may be newer than what was named. NotFound if the
-	// draft has gone since.
-	View(ctx context.Context, who people.Principal, c AlertChange) (*operatorv1.GetAlertResponse, int64, error)
+	// Since is what changed after a cursor, opened, oldest change first, each alert at most once as it stands now; limit
+	// bounds what is opened at once. Received leaves out what the caller's authority issues. UpTo is the cursor that it
+	// got to, past what was left out; it is where it began only if nothing changed that who may see. It leaves no mark of
+	// reading: that would be a change in its turn. Retry where content cannot be opened now.
+	Since(ctx context.Context, who people.Principal, cursor int64, received bool, limit int) (news []AlertNews, upTo int64, err error)
 	// Newest is the cursor of the newest change.
 	Newest(ctx context.Context) (int64, error)
 	// Changed is closed at the next change. Take it before Since.
@@ -101,6 +99,12 @@ const (
 	Issued AlertDirection = iota + 1
 	Received
 )
+
+// AlertNews is an alert as it stood after its latest change, opened.
+type AlertNews struct {
+	Cursor int64
+	Alert  *operatorv1.GetAlertResponse
+}
 
 // AlertChange is an alert as it stood after its latest change.
 type AlertChange struct {
