@@ -198,3 +198,17 @@ func (p *party) add(view directory.View, name authority.Name) error {
 	p.sealing = append(p.sealing, key)
 	return nil
 }
+
+// ReceiptTime is when the newest receipt of a delivery was signed, verified against the directory of now; zero where
+// there is none that holds.
+func (e *Exchange) ReceiptTime(h message.Header, d ledger.Delivery) time.Time {
+	signed := newest(ledger.Receipt{Received: d.Receipt, Complete: d.CompleteReceipt})
+	if len(signed) == 0 {
+		return time.Time{}
+	}
+	r, err := seal.VerifyReceipt(signed, h, e.nodeKey(e.Directory.Load().At(e.Clock())))
+	if err != nil {
+		return time.Time{}
+	}
+	return r.Time
+}

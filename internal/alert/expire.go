@@ -1,0 +1,98 @@
+package alert
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+)
+
+const (
+	expirePage = 256
+	// expireEvery bounds how late an end is noticed after the machine slept or its clock was set.
+	expireEvery = 15 * time.Second
+)
+
+// Expire ends every alert whose time is over, on both sides: each row is changed, locked for its receiver, and leaves an
+// event. domain.md 4.9.
+func (d *Desk) Expire(ctx context.Context) error {
+	for {
+		ended := 0
+		err := d.Ledger.Update(ctx, func(tx ledger.Tx) error {
+			rows, err := tx.AlertsExpired(d.Clock(), expirePage)
+			ended = len(rows)
+			for _, row := range rows {
+				if err == nil {
+					err = d.expire(tx, row)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if ended > 0 {
+			d.tell()
+		}
+		if ended < expirePage {
+			return d.trim(ctx)
+		}
+	}
+}
+
+func (d *Desk) expire(tx ledger.Tx, row ledger.Alert) error {
+	row.State, row.Changed = message.AlertExpired, d.Clock()
+	d.ended(row)
+	if row.Direction == ledger.Out {
+		if err := dropDraft(tx, row.ID); err != nil {
+			return err
+		}
+	}
+	if err := tx.DeleteNudge(row.ID, row.Own); err != nil {
+		return err
+	}
+	if _, err := tx.PutAlert(row); err != nil {
+		return err
+	}
+	return second(tx.Append(d.event("alert-expired", nodeActor, row.Latest, message.Digest{}, row.Own.String())))
+}
+
+// expiring ends alerts in time, from start-up on.
+func (d *Desk) expiring(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := d.Expire(ctx); err != nil && ctx.Err() == nil {
+			d.Log.Error("alerts that are over could not be ended", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.rows:
+			rest(ctx, time.Second) // changes come in swarms
+		case <-time.After(d.untilExpiry(ctx)):
+		}
+	}
+}
+
+// untilExpiry is how long to sleep.
+func (d *Desk) untilExpiry(ctx context.Context) time.Duration {
+	var next time.Time
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		next, err = r.NextExpiry()
+		return err
+	})
+	if err != nil || next.IsZero() {
+		return expireEvery
+	}
+	return min(max(next.Sub(d.Clock()), 10*time.Millisecond), expireEvery)
+}
+
+// rest sleeps, or less when ctx ends.
+func rest(ctx context.Context, t time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(t):
+	}
+}
