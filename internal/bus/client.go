@@ -173,12 +173,8 @@ func (c *Client) renew(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, c.fail(err)
 	}
-	if old := c.live(); old != nil {
-		old.deafen()
-	}
 	if err := s.listen(a, c.take); err != nil {
 		s.conn.Close()
-		c.replace(nil)
 		return 0, c.fail(err)
 	}
 	c.replace(s)
@@ -213,6 +209,7 @@ func (c *Client) replace(s *session) {
 	}
 	c.mu.Unlock()
 	if old != nil {
+		old.deafen()
 		_ = old.conn.FlushTimeout(flushWithin) // what was published on it
 		old.conn.Close()
 	}
@@ -260,8 +257,8 @@ func (s *session) listen(a Access, take nats.MsgHandler) error {
 	return nil
 }
 
-// deafen ends receiving, after what is on its way. Only then another session listens: two at once would be handed
-// everything twice, and with none the server just waits.
+// deafen ends receiving, after what is on its way was noted. Where another session listens already, some comes to both:
+// the queue knows it by its number. With neither listening for a moment, the server would wait long before it tried again.
 func (s *session) deafen() {
 	var ended []<-chan nats.SubStatus
 	for _, sub := range s.subs {

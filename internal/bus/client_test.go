@@ -62,7 +62,7 @@ func TestRenewal(t *testing.T) {
 	from, to := mx.read(), us.read()
 	since := to.Status().Connected
 	var want []string
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(3 * time.Millisecond) {
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Microsecond) {
 		text := fmt.Sprintf("%06d", len(want))
 		if err := from.publish(text); err != nil {
 			t.Fatal(err)

@@ -97,9 +97,10 @@ func (q *queue) next() *item {
 // delivery is what the server says of a message in the subject of its acknowledgement:
 // $JS.ACK.<stream>.<consumer>.<times>.<number>.<consumer's number>.<stored>.<pending>.
 type delivery struct {
-	publisher              authority.State
-	times, number, pending uint64
-	stored                 int64
+	publisher authority.State
+	// times is how often it was delivered, number its place in the stream and turn in what the consumer delivered.
+	times, number, turn, pending uint64
+	stored                       int64
 }
 
 func parseDelivery(reply string) (delivery, bool) {
@@ -109,12 +110,13 @@ func parseDelivery(reply string) (delivery, bool) {
 	}
 	publisher, ok := publisherOf(t[2])
 	d := delivery{publisher: publisher}
-	var errs [4]error
+	var errs [5]error
 	d.times, errs[0] = strconv.ParseUint(t[4], 10, 64)
 	d.number, errs[1] = strconv.ParseUint(t[5], 10, 64)
-	d.stored, errs[2] = strconv.ParseInt(t[7], 10, 64)
-	d.pending, errs[3] = strconv.ParseUint(t[8], 10, 64)
-	return d, ok && errs == [4]error{} && d.number > 0
+	d.turn, errs[2] = strconv.ParseUint(t[6], 10, 64)
+	d.stored, errs[3] = strconv.ParseInt(t[7], 10, 64)
+	d.pending, errs[4] = strconv.ParseUint(t[8], 10, 64)
+	return d, ok && errs == [5]error{} && d.number > 0
 }
 
 // take is called for each message in the order of arrival, and only notes it.
@@ -165,14 +167,10 @@ func (q *queue) add(d delivery, m *nats.Msg) {
 	q.some.Signal()
 }
 
-// another reports whether a delivery is of another stream or consumer than the line: made anew, they count anew.
+// another reports whether a delivery is of another stream than the line, or of a consumer that was made anew and begins:
+// they count anew. What a stream stores comes later than what an earlier one did.
 func (l *line) another(d delivery) bool {
-	return d.number <= l.top && (d.stored > l.stored || (d.times == 1 && !l.holds(d.number)))
-}
-
-// holds reports whether a number is under way.
-func (l *line) holds(number uint64) bool {
-	return slices.ContainsFunc(l.items, func(it *item) bool { return it.number == number })
+	return d.number <= l.top && (d.stored > l.stored || (d.turn == 1 && d.number < l.top))
 }
 
 // finish acknowledges as far as all is done.
