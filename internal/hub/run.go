@@ -161,7 +161,12 @@ func (d *daemon) serve(ctx context.Context) error {
 		d.Ready(&Daemon{Addr: d.GRPC.Addr(), BusAddr: addr, Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()})
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.server.Serve(d.GRPC) })
+	group.Go(func() error {
+		if err := d.server.Serve(d.GRPC); ctx.Err() == nil {
+			return err
+		}
+		return nil // it was stopped, perhaps before it began
+	})
 	if d.bus != nil {
 		group.Go(func() error { return d.bus.Run(ctx) })
 	}
