@@ -22,6 +22,7 @@ const (
 	msPerSecond   = 1e3
 	directedRow   = "directed"
 	latencyRow    = "latency"
+	fanoutRow     = "fanout"
 )
 
 // Figure is one measured number beside its floor, or beside a goal where there is no floor.
@@ -36,7 +37,7 @@ type Figure struct {
 type Report map[string]map[string]Figure
 
 // Rows are the rows this version measures.
-func Rows() []string { return []string{directedRow, latencyRow} }
+func Rows() []string { return []string{directedRow, latencyRow, fanoutRow} }
 
 // Options of a run.
 type Options struct {
@@ -46,6 +47,8 @@ type Options struct {
 	Dir string
 	// Tell is called with a line of progress; may be nil.
 	Tell func(string)
+
+	fan fanSize
 }
 
 // Run measures the floor before and after ours, in a process that holds nothing else then: a large heap spares a floor
@@ -65,18 +68,39 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		defer os.RemoveAll(dir)
 		o.Dir = dir
 	}
+	r := Report{}
+	for _, part := range []func(context.Context, Report) error{o.messages, o.alerts} {
+		if err := part(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// messages measures the rows of messages to one recipient.
+func (o Options) messages(ctx context.Context, into Report) error {
+	if !o.wants(directedRow) && !o.wants(latencyRow) {
+		return nil
+	}
 	floors, ours := taken{}, taken{}
+	err := between(func(when string) error { return o.floor(ctx, when, floors) }, func() error { return o.network(ctx, ours) })
+	if err == nil {
+		report(into, floors, ours)
+	}
+	return err
+}
+
+// between measures the floor before and after ours, each in a process that holds nothing of the others.
+func between(floor func(when string) error, ours func() error) error {
 	for _, part := range []func() error{
-		func() error { return o.floor(ctx, "before", floors) },
-		func() error { return o.network(ctx, ours) },
-		func() error { return o.floor(ctx, "after", floors) },
+		func() error { return floor("before") }, ours, func() error { return floor("after") },
 	} {
 		if err := part(); err != nil {
-			return nil, err
+			return err
 		}
 		debug.FreeOSMemory()
 	}
-	return report(floors, ours), nil
+	return nil
 }
 
 // taken are the samples of each row.
@@ -90,9 +114,9 @@ func sizes() map[string]rowSize {
 }
 
 func (o Options) floor(ctx context.Context, when string, into taken) error {
-	dir := filepath.Join(o.Dir, "floor-"+when)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fault.Wrap(err, fault.Internal, "", "measure", "no directory for the files")
+	dir, err := o.folder("floor-" + when)
+	if err != nil {
+		return err
 	}
 	f, err := newFloor(dir)
 	if err != nil {
@@ -103,6 +127,15 @@ func (o Options) floor(ctx context.Context, when string, into taken) error {
 		return err
 	}
 	return o.rounds(ctx, "floor "+when, into, nil, f.one)
+}
+
+// folder makes one of the folders of a run.
+func (o Options) folder(name string) (string, error) {
+	dir := filepath.Join(o.Dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fault.Wrap(err, fault.Internal, "", "measure", "no directory for the files")
+	}
+	return dir, nil
 }
 
 func (o Options) network(ctx context.Context, into taken) error {
@@ -117,7 +150,7 @@ func (o Options) network(ctx context.Context, into taken) error {
 
 // rounds measures every row that is wanted, several times.
 func (o Options) rounds(ctx context.Context, who string, into taken, prepare func(context.Context, int) error, one func(context.Context) error) error {
-	for _, row := range Rows() {
+	for _, row := range []string{directedRow, latencyRow} {
 		size := sizes()[row]
 		for i := range rounds {
 			if !o.wants(row) {
@@ -139,8 +172,7 @@ func (o Options) rounds(ctx context.Context, who string, into taken, prepare fun
 	return nil
 }
 
-func report(floors, ours taken) Report {
-	r := Report{}
+func report(r Report, floors, ours taken) {
 	for row := range ours {
 		floor, us := middle(floors[row]), middle(ours[row])
 		switch row {
@@ -153,7 +185,6 @@ func report(floors, ours taken) Report {
 			}
 		}
 	}
-	return r
 }
 
 func known(what []string) error {
@@ -189,15 +220,19 @@ func middle(rounds []sample) sample {
 		for _, s := range rounds {
 			all = append(all, of(s))
 		}
-		slices.Sort(all)
-		n := len(all)
-		return (all[(n-1)/2] + all[n/2]) / 2
+		return median(all)
 	}
 	return sample{
 		perSecond: pick(func(s sample) float64 { return s.perSecond }),
 		p50:       time.Duration(pick(func(s sample) float64 { return float64(s.p50) })),
 		p99:       time.Duration(pick(func(s sample) float64 { return float64(s.p99) })),
 	}
+}
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	n := len(all)
+	return (all[(n-1)/2] + all[n/2]) / 2
 }
 
 func ratio(floor, ours float64) Figure {
