@@ -84,6 +84,14 @@ func readable(path string) error {
 }
 
 func (a *app) upload(ctx context.Context, node *operator.Client, id, path string, n fileNote) (addedResult, error) {
+	return a.uploading(path, n, func(note *formatv1.AttachmentNote, src io.Reader) (addedResult, error) {
+		out, err := node.Upload(ctx, id, note, src)
+		return addedResult{note.GetName(), out.GetIndex(), out.GetSize(), out.GetDigest()}, err
+	})
+}
+
+// uploading opens a file, shows how far it is, and has send carry it.
+func (a *app) uploading(path string, n fileNote, send func(*formatv1.AttachmentNote, io.Reader) (addedResult, error)) (addedResult, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return addedResult{}, unreadable(path, err)
@@ -100,11 +108,7 @@ func (a *app) upload(ctx context.Context, node *operator.Client, id, path string
 	}
 	bar := a.bar(name, info.Size())
 	defer bar.end()
-	out, err := node.Upload(ctx, id, note, io.TeeReader(f, bar))
-	if err != nil {
-		return addedResult{}, err
-	}
-	return addedResult{name, out.GetIndex(), out.GetSize(), out.GetDigest()}, nil
+	return send(note, io.TeeReader(f, bar))
 }
 
 func mediaTypeOf(name string) string {
@@ -146,6 +150,11 @@ func (a *app) download(ctx context.Context, node *operator.Client, ref *operator
 		return err
 	}
 	ref.MessageId = about.GetMessageId()
+	return a.fetch(about, f, func(dst io.Writer) (*operatorv1.AttachmentInfo, error) { return node.Download(ctx, ref, dst) })
+}
+
+// fetch writes a file that get brings under its name, when all of it is there.
+func (a *app) fetch(about *operatorv1.AttachmentInfo, f getFlags, get func(io.Writer) (*operatorv1.AttachmentInfo, error)) error {
 	path := or(f.out, safeName(about.GetName(), about.GetIndex()))
 	if !f.force && fileExists(path) {
 		return fault.New(fault.Conflict, "exists", "write "+path, "there is such a file already").WithHint("choose another with -o, or add --force")
@@ -155,7 +164,7 @@ func (a *app) download(ctx context.Context, node *operator.Client, ref *operator
 		return fault.Wrap(err, fault.Usage, "unwritable", "write "+path, "no file can be made there")
 	}
 	bar := a.bar(path, int64(about.GetSize()))
-	info, err := node.Download(ctx, ref, io.MultiWriter(tmp, bar))
+	info, err := get(io.MultiWriter(tmp, bar))
 	bar.end()
 	if err != nil {
 		discard(tmp)

@@ -135,6 +135,14 @@ func advice(component string) string {
 		return "unlock the keyring, and keep its key off the data disk; see the keyring section of node.yaml"
 	case "directory", "hub", "registry":
 		return "see whether the hub's address in node.yaml can be reached from here; peers bring the directory up to date too"
+	case "bus":
+		return "nothing is lost: what does not come over the bus comes from node to node, later; see whether the hub's bus (port 4222) can be reached from here"
+	case "proofs":
+		return "somebody signed two things that exclude each other: keep the proof, show it to the stewards of the network, and telephone the issuer before acting on its alerts"
+	case "alerts", "broadcast":
+		return "see who has not confirmed: enlace alert holders ID; what is missing is asked for and sent again by the nodes themselves"
+	case "nudge", "notify":
+		return "see whether the mail server or webhook of notify in node.yaml can be reached; until then look yourself: enlace alert ls --direction received"
 	case "certificate":
 		return "see whether the keyring is unlocked and this machine's clock is right; the node renews its certificate itself"
 	case "clock":

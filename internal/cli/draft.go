@@ -189,7 +189,7 @@ func readDraft(path string, now time.Time) (*operatorv1.Draft, error) {
 
 func parseDraft(op string, b []byte, now time.Time) (*operatorv1.Draft, error) {
 	d := new(operatorv1.Draft)
-	if err := parseMessage(op, b, d, now); err != nil {
+	if err := parseMessage(op, b, d, now, "enlace request new --print-example"); err != nil {
 		return nil, err
 	}
 	for i, a := range d.GetAsks() {
@@ -202,8 +202,8 @@ func parseDraft(op string, b []byte, now time.Time) (*operatorv1.Draft, error) {
 }
 
 // parseMessage reads a message from JSON or YAML with the field names of the proto. Where the proto has Unix
-// milliseconds a person may write a date.
-func parseMessage(op string, b []byte, m proto.Message, now time.Time) error {
+// milliseconds a person may write a date. example is the command that shows the form.
+func parseMessage(op string, b []byte, m proto.Message, now time.Time, example string) error {
 	var err error
 	if !json.Valid(b) {
 		if hasAnchor(string(b)) {
@@ -217,7 +217,7 @@ func parseMessage(op string, b []byte, m proto.Message, now time.Time) error {
 		return fault.New(fault.Usage, "malformed-file", op, fault.As(err).Say).WithHint(fault.As(err).Hint)
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: false}).Unmarshal(b, m); err != nil {
-		return fault.New(fault.Usage, "malformed-file", op, jsonTrouble(err)).WithHint("enlace request new --print-example shows the form")
+		return fault.New(fault.Usage, "malformed-file", op, jsonTrouble(err)).WithHint(example + " shows the form")
 	}
 	return nil
 }
@@ -287,14 +287,14 @@ func timeAt(under, key string) func(string, time.Time) (time.Time, error) {
 	switch key {
 	case "expires", "needed_by", "neededBy", "review_at", "reviewAt":
 		return deadline
-	case "information_date", "informationDate":
+	case "information_date", "informationDate", "valid_from", "validFrom":
 		return begin
 	case "from":
-		if under == "asks" {
+		if under == "asks" || under == "notice" {
 			return begin
 		}
 	case "to":
-		if under == "asks" {
+		if under == "asks" || under == "notice" {
 			return deadline
 		}
 	}

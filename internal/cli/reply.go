@@ -188,7 +188,7 @@ func (a *app) answersOf(c *cobra.Command, as *answers, l *limitFlags, file strin
 		if err != nil {
 			return nil, err
 		}
-		if err := parseMessage("read "+file, b, in, a.clock()); err != nil {
+		if err := parseMessage("read "+file, b, in, a.clock(), "enlace request new --print-example"); err != nil {
 			return nil, err
 		}
 		as.all = in.Answers

@@ -14,8 +14,8 @@ import (
 
 const rootLong = `enlace is the command line of the secure exchange network between competent authorities.
 
-An officer logs in to the node of the own state once, then writes, sends and answers requests. What a command
-prints is for people; with --json it is one object on one line, for programs.
+An officer logs in to the node of the own state once, then writes, sends and answers requests, and publishes and
+receives alerts. What a command prints is for people; with --json it is one object on one line, for programs.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 refused by rule, 4 not found, 5 retry later.
 
@@ -25,7 +25,7 @@ ENLACE_YES, ENLACE_TIMEOUT. Profiles lie in ENLACE_CONFIG_HOME, or else in the u
 // root is the whole command tree.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use: "enlace", Short: "Exchange requests with the authorities of other states", Long: rootLong,
+		Use: "enlace", Short: "Exchange requests and alerts with the authorities of other states", Long: rootLong,
 		Example:      "  enlace login node.example:7443 --ca ca.pem --user ana\n  enlace request ls --direction received\n  enlace request show 0190b4a6-7c1e-7a3b-8f00-1a2b3c4d5e6f",
 		SilenceUsage: true, SilenceErrors: true,
 		Args: onlyCommands, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -48,7 +48,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) officerCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.requestCommand(), a.attachmentCommand(),
-		a.directoryCommand(), a.userCommand(), a.tokenCommand(), a.policyCommand(), a.doctorCommand(),
+		a.alertCommand(), a.subscriptionCommand(), a.directoryCommand(), a.userCommand(), a.tokenCommand(), a.policyCommand(), a.doctorCommand(),
 	}
 }
 

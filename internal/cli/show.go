@@ -30,12 +30,8 @@ func (a *app) showRequestCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// Domain 4.3: the text of an H3 restriction comes before the content, and is confirmed.
-			if limits := r.GetRequest().GetLimits(); !a.json && slices.Contains(limits.GetHandling(), "H3") {
-				fmt.Fprintf(a.streams.Err, "restriction of the originator (H3):\n%s\n", paragraph("  ", limits.GetHandlingText()))
-				if err := a.sure(ctx, "read it under this restriction?"); err != nil {
-					return err
-				}
+			if err := a.restricted(ctx, r.GetRequest().GetLimits()); err != nil {
+				return err
 			}
 			return a.show(r, func(out io.Writer) { sheet{out, w}.request(r) })
 		}),

@@ -130,12 +130,17 @@ func readSmall(path string, limit int64) ([]byte, error) {
 		return nil, unreadable(path, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	return readBounded("read "+path, f, limit)
+}
+
+// readBounded reads to the end, refusing more than limit before it is in memory.
+func readBounded(op string, src io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(src, limit+1))
 	if err != nil {
-		return nil, unreadable(path, err)
+		return nil, fault.Wrap(err, fault.Usage, "unreadable", op, "the file cannot be read")
 	}
 	if int64(len(b)) > limit {
-		return nil, fault.New(fault.Usage, "too-large", "read "+path, fmt.Sprintf("the file is larger than %d bytes", limit))
+		return nil, fault.New(fault.Usage, "too-large", op, fmt.Sprintf("the file is larger than %d bytes", limit))
 	}
 	return b, nil
 }

@@ -36,6 +36,16 @@ func Main(ctx context.Context, path string, clock func() time.Time) error {
 	return Run(ctx, cfg, Options{Prompt: ask, Clock: clock, Log: log})
 }
 
+// BusFiles is WriteBusFiles for a person at a terminal: it reads the configuration at path and asks for the passphrase if
+// that says so.
+func BusFiles(path, dir string, clock func() time.Time) error {
+	cfg, err := LoadConfig(path)
+	if err != nil {
+		return err
+	}
+	return WriteBusFiles(cfg, dir, Options{Prompt: ask, Clock: clock, Log: zap.NewNop()})
+}
+
 // ask reads the passphrase from the terminal, without echo.
 func ask() (keyring.Passphrase, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
