@@ -22,6 +22,8 @@ const (
 	// firstStall is how soon a member is asked again that has not said that it has everything; then twice as long, to
 	// lastRetry, which is how often it is told while there is news (DESIGN 8).
 	firstStall = 2 * time.Second
+	// company is how long the first alert after a quiet time waits for others.
+	company = 200 * time.Millisecond
 	// tellers bounds how many members are told at once.
 	tellers = 32
 )
@@ -35,14 +37,15 @@ type lines struct {
 	mu    sync.Mutex
 	nodes map[authority.Node]*line      // guarded by mu
 	fresh map[message.Digest]*freshness // guarded by mu
+	last  map[message.Digest]time.Time  // guarded by mu; when members were told last
 	again map[message.Digest]bool       // guarded by mu; audiences whose alerts in force are to be issued again
 	full  bool                          // guarded by mu; read everything from the ledger
 }
 
-// freshness is what was published to an audience since its members were told.
+// freshness is what was published to an audience since its members were told, and when they are to be.
 type freshness struct {
 	count int
-	since time.Time
+	at    time.Time
 }
 
 // line is one member node.
@@ -57,7 +60,7 @@ type line struct {
 
 func newLines(b *Broadcaster) *lines {
 	return &lines{b: b, wake: make(chan struct{}, 1), slots: make(chan struct{}, tellers), nodes: map[authority.Node]*line{},
-		fresh: map[message.Digest]*freshness{}, again: map[message.Digest]bool{}, full: true}
+		fresh: map[message.Digest]*freshness{}, last: map[message.Digest]time.Time{}, again: map[message.Digest]bool{}, full: true}
 }
 
 // node is called with mu held.
@@ -93,11 +96,14 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 	l.mu.Lock()
 	f := l.fresh[id]
 	if f == nil {
-		f = &freshness{since: now}
+		f = &freshness{at: now.Add(min(company, l.b.Flush))}
+		if after := l.last[id].Add(l.b.Flush); after.After(f.at) {
+			f.at = after
+		}
 		l.fresh[id] = f
 	}
 	f.count++
-	at := f.since.Add(l.b.Flush)
+	at := f.at
 	first := f.count == 1
 	if urgent || f.count >= gather || !at.After(now) {
 		at, first = now, true
@@ -238,6 +244,7 @@ func (l *lines) start(ctx context.Context) time.Duration {
 		ids := x.take(now)
 		for _, id := range ids {
 			delete(l.fresh, id)
+			l.last[id] = now
 		}
 		l.wg.Go(func() { l.serve(ctx, n, ids) })
 	}

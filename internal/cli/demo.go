@@ -19,7 +19,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "Run a hub and three states on this machine and play a case through", Args: cobra.NoArgs,
 		Long: "Starts a hub and three states on loopback, with real sockets, keys, files and ceremonies, on the code that the daemons run. " +
-			"One request with a file is approved, delivered, acknowledged, answered and closed, one is refused, every receipt is verified. " +
+			"One request with a file is approved, delivered, acknowledged, answered and closed, one is refused; an alert is published, received by its subscribers, updated and cancelled; every receipt is verified. " +
 			"Nothing leaves this machine. Without --once the network stays up, with a profile for each state.",
 		Example: "  enlace demo --once\n  enlace demo --once --json --sdn DIR",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -27,7 +27,7 @@ func (a *app) demoCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "stop when all of it was verified")
-	c.Flags().StringVar(&sdn, "sdn", "", "also send 200 requests made from the OFAC list in this folder")
+	c.Flags().StringVar(&sdn, "sdn", "", "also send 200 requests, and an alert for every entry for organised crime, made from the OFAC list in this folder")
 	c.Flags().StringVar(&dir, "dir", "", "keep everything in this folder (default: a temporary one, removed at the end)")
 	return c
 }
@@ -67,6 +67,8 @@ func (a *app) demo(c *cobra.Command, f demoFlags) error {
 func demoTable(w io.Writer, r testnet.DemoResult) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "states\t%d\n", r.States)
+	fmt.Fprintf(t, "alerts published\t%d\n", r.AlertsPublished)
+	fmt.Fprintf(t, "alerts delivered\t%d\n", r.AlertsDelivered)
 	fmt.Fprintf(t, "requests answered\t%d\n", r.RequestsAnswered)
 	fmt.Fprintf(t, "attachment bytes compared\t%d\n", r.AttachmentsBytes)
 	fmt.Fprintf(t, "receipts verified\t%d\n", r.ReceiptsVerified)

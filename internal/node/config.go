@@ -10,6 +10,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/nudge"
 	"github.com/enlace-network/enlace/internal/policy"
 )
 
@@ -76,10 +77,15 @@ type Config struct {
 		// FourEyes is two-person (default) or single.
 		FourEyes string `yaml:"four_eyes"`
 	} `yaml:"policy"`
+	// Notify says whom to nudge, by mail or webhook, when something immediate waits; empty = nobody.
+	Notify  nudge.Config `yaml:"notify"`
 	Observe struct {
 		// LogLevel is debug, info (default), warn or error.
 		LogLevel string `yaml:"log_level"`
 	} `yaml:"observe"`
+
+	// dir is the folder of the file, which relative paths are relative to.
+	dir string
 }
 
 // single is the value of policy.four_eyes that lets one person send (domain.md 12): logged, and marked for the receiver.
@@ -105,6 +111,7 @@ func LoadConfig(path string) (Config, error) {
 
 // fill puts in defaults and makes paths absolute to the file's directory.
 func (c *Config) fill(dir string) {
+	c.dir = dir
 	set := func(field *string, value string) {
 		if *field == "" {
 			*field = value

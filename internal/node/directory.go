@@ -15,6 +15,9 @@ type known struct{ *registry.Follower }
 // Load is the snapshot in force.
 func (k known) Load() *directory.Snapshot { return k.Current().Load() }
 
+// Changed is closed at the next change of the snapshot in force.
+func (k known) Changed() <-chan struct{} { return k.Current().Changed() }
+
 // Freshness is its slug, and when the hub was last heard.
 func (k known) Freshness(time.Time) (string, time.Time) {
 	f, since := k.Follower.Freshness()

@@ -14,7 +14,10 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/enlace-network/enlace/internal/alert"
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/broadcast"
+	"github.com/enlace-network/enlace/internal/bus"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
@@ -50,6 +53,9 @@ type Daemon struct {
 	// PeerAddr and OperatorAddr are where the doors listen; HTTPAddr is nil without a REST face.
 	PeerAddr, OperatorAddr, HTTPAddr net.Addr
 	Exchange                         *exchange.Exchange
+	Alerts                           *alert.Desk
+	Broadcast                        *broadcast.Broadcaster
+	Bus                              *bus.Client
 	Follower                         *registry.Follower
 }
 
@@ -66,8 +72,13 @@ type daemon struct {
 	desk     *people.Desk
 	policy   *policy.Set
 	courier  *peer.Courier
+	lists    message.Lists
 	exchange *exchange.Exchange
-	closers  []func() error
+	// The one-to-many road.
+	bus       *bus.Client
+	broadcast *broadcast.Broadcaster
+	alerts    *alert.Desk
+	closers   []func() error
 }
 
 // Run opens everything, serves until ctx ends or a part fails, and closes everything in reverse order. What was
@@ -79,7 +90,7 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 	}
 	d := &daemon{Options: o, cfg: cfg, parsed: p}
 	for _, open := range []func(context.Context) error{
-		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openListeners,
+		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.openListeners,
 	} {
 		if err := open(ctx); err != nil {
 			return errors.Join(err, d.close())
@@ -193,8 +204,8 @@ func (d *daemon) openPolicy(context.Context) error {
 }
 
 func (d *daemon) openExchange(ctx context.Context) error {
-	lists, err := message.LoadLists()
-	if err != nil {
+	var err error
+	if d.lists, err = message.LoadLists(); err != nil {
 		return err
 	}
 	sign, err := d.ring.Public(keyring.NodeSign)
@@ -208,13 +219,14 @@ func (d *daemon) openExchange(ctx context.Context) error {
 	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
 	d.exchange = exchange.New(exchange.Options{
 		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
-		Directory: known{d.follower}, Courier: d.courier, Lists: lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
-		Gate:  gate{d.policy, d.parsed.mode, d.parsed.language, d.Clock},
+		Directory: known{d.follower}, Courier: d.courier, Lists: d.lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
+		Gate:  d.gate(),
 		Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
-	d.courier.Greet(d.exchange)
 	return d.exchange.Sweep(ctx)
 }
+
+func (d *daemon) gate() gate { return gate{d.policy, d.parsed.mode, d.parsed.language, d.Clock} }
 
 func (d *daemon) openListeners(context.Context) error {
 	open := func(l *net.Listener, addr string) error {
@@ -241,6 +253,9 @@ func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.follower.Run(ctx) })
 	g.Go(func() error { return d.exchange.Run(ctx) })
+	g.Go(func() error { return d.broadcast.Run(ctx) })
+	g.Go(func() error { return d.alerts.Run(ctx) })
+	g.Go(func() error { return d.bus.Run(ctx) })
 	g.Go(func() error { return giveBack(ctx) })
 	if d.Peer != nil {
 		s := d.peerServer()
@@ -263,21 +278,21 @@ func (d *daemon) peerServer() *wire.Server {
 		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }),
 		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10},
 	})
-	peer.Register(s, d.exchange)
+	peer.Register(s, d.exchange, d.broadcast, d.alerts)
 	return s
 }
 
 func (d *daemon) operatorConfig() operator.Config {
 	adapter := requests{d.exchange}
 	return operator.Config{
-		Requests: adapter, Attachments: adapter, People: d.desk, Policy: d.policy, Mode: d.parsed.mode, Directory: known{d.follower}, Contacts: known{d.follower},
+		Requests: adapter, Attachments: adapter, Alerts: alerts{d.alerts}, Subscriptions: subscriptions{d.alerts}, People: d.desk, Policy: d.policy, Mode: d.parsed.mode, Directory: known{d.follower}, Contacts: known{d.follower},
 		Monitor: monitor{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
 		Chain: d.ring.CACertificates(), Origins: d.cfg.Operator.CORS, Language: d.parsed.language, Now: d.Clock, Log: d.Log,
 	}
 }
 
 func (d *daemon) tellReady() {
-	daemon := &Daemon{Node: d.parsed.node, Exchange: d.exchange, Follower: d.follower}
+	daemon := &Daemon{Node: d.parsed.node, Exchange: d.exchange, Alerts: d.alerts, Broadcast: d.broadcast, Bus: d.bus, Follower: d.follower}
 	for l, addr := range map[net.Listener]*net.Addr{d.Peer: &daemon.PeerAddr, d.OperatorGRPC: &daemon.OperatorAddr, d.OperatorHTTP: &daemon.HTTPAddr} {
 		if l != nil {
 			*addr = l.Addr()

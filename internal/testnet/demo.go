@@ -43,8 +43,9 @@ type DemoResult struct {
 type Progress func(line string)
 
 // Demo plays one request with an attachment from the first member to the second, one that the first refuses to the
-// third, and, with sdn set, 200 requests made from the OFAC list in that folder. It returns an error at the first thing
-// that is not as it must be.
+// third, and an alert of the first to the others, who subscribe; with sdn set also 200 requests and an alert for every
+// entry for organised crime made from the OFAC list in that folder. It returns an error at the first thing that is not
+// as it must be.
 func (n *Network) Demo(ctx context.Context, sdn string, tell Progress) (DemoResult, error) {
 	start := time.Now()
 	d := &demo{tell: tell, r: DemoResult{States: len(n.Members)}}
@@ -55,8 +56,14 @@ func (n *Network) Demo(ctx context.Context, sdn string, tell Progress) (DemoResu
 	if err := d.refused(ctx, third, first); err != nil {
 		return d.r, err
 	}
+	if err := d.alerts(ctx, first, n.Members[1:]); err != nil {
+		return d.r, err
+	}
 	if sdn != "" {
 		if err := d.list(ctx, sdn, []*Member{first, second, third}); err != nil {
+			return d.r, err
+		}
+		if err := d.listAlerts(ctx, sdn, first, n.Members[1:]); err != nil {
 			return d.r, err
 		}
 	}

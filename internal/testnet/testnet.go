@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,6 +39,8 @@ type Options struct {
 	Dir string
 	// States are the members; default mx, jm, br. Each gets one authority.
 	States []string
+	// Point makes the authority of each of these states its national point of contact.
+	Point []string
 	// FourEyes goes into every node.yaml; default two-person.
 	FourEyes string
 	// Log is for all daemons; default none.
@@ -56,11 +59,14 @@ type Network struct {
 	Options
 	Fingerprint string
 	HubAddr     string
+	// BusAddr is where the hub's bus listens.
+	BusAddr string
 	// Hub is the hub's own directory; HubDir its folder.
 	Hub      *hub.Daemon
 	HubDir   string
 	Members  []*Member
 	stewards []*keyring.OfflineKey
+	stopHub  func() error
 	stops    []func() error
 }
 
@@ -76,6 +82,19 @@ func authorities() map[string]node.NewAuthority {
 		out[state] = node.NewAuthority{Name: name, Title: a[1], Language: lang, Type: "police"}
 	}
 	return out
+}
+
+// authorityOf is the made-up authority of a state.
+func authorityOf(state string) (node.NewAuthority, error) {
+	if a, ok := authorities()[state]; ok {
+		return a, nil
+	}
+	name, err := authority.ParseName(state + "/police")
+	if err != nil {
+		return node.NewAuthority{}, err
+	}
+	lang, err := authority.ParseLanguage("en")
+	return node.NewAuthority{Name: name, Title: "Demonstration Police", Language: lang, Type: "police"}, err
 }
 
 // Start builds and starts a network. When it fails, what had been started is stopped.
@@ -128,6 +147,9 @@ func (n *Network) found(context.Context) error {
 	if n.HubAddr, err = freePort(); err != nil {
 		return err
 	}
+	if n.BusAddr, err = freePort(); err != nil {
+		return err
+	}
 	var public []authority.PublicKey
 	for _, name := range []string{"ana", "luis"} {
 		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
@@ -141,7 +163,7 @@ func (n *Network) found(context.Context) error {
 		public = append(public, key.Public())
 	}
 	made, err := hub.Init(hub.InitOptions{
-		Dir: n.HubDir, Name: networkName, Stewards: public, Threshold: 2, Advertise: []string{n.HubAddr}, Listen: n.HubAddr,
+		Dir: n.HubDir, Name: networkName, Stewards: public, Threshold: 2, Advertise: []string{n.HubAddr}, Listen: n.HubAddr, ListenNATS: n.BusAddr,
 		UnlockFile: filepath.Join(n.Dir, "hub.unlock"), UnlockOnDataDisk: true, Clock: n.Clock, Random: rand.Reader,
 	})
 	if err != nil {
@@ -187,9 +209,23 @@ func (n *Network) startHub(ctx context.Context) error {
 	stop, err := background(ctx, ready, func(ctx context.Context) error {
 		return hub.Run(ctx, cfg, hub.Options{Clock: n.Clock, Log: n.Log, Ready: func(d *hub.Daemon) { ready <- d }})
 	}, func(d *hub.Daemon) { n.Hub = d })
+	n.stopHub = stop
 	n.stops = append(n.stops, stop)
 	n.Tell("the hub listens at " + n.HubAddr)
 	return err
+}
+
+// StopHub ends the hub, and with it the bus.
+func (n *Network) StopHub() error { return n.stopHub() }
+
+// StartHub starts the hub again on its data and addresses. With wipe, all that the bus had is gone.
+func (n *Network) StartHub(ctx context.Context, wipe bool) error {
+	if wipe {
+		if err := os.RemoveAll(filepath.Join(n.HubDir, "data", "bus")); err != nil {
+			return fault.Wrap(err, fault.Internal, "", "start hub", "the data of the bus cannot be removed")
+		}
+	}
+	return n.startHub(ctx)
 }
 
 // background runs a daemon until its stop function is called, and waits until it is ready.
@@ -240,10 +276,11 @@ func (n *Network) startMembers(ctx context.Context) error {
 
 // initMember makes a node as its administrator would and has the stewards admit it.
 func (n *Network) initMember(ctx context.Context, state string) (*Member, error) {
-	a, ok := authorities()[state]
-	if !ok {
-		return nil, fault.New(fault.Usage, "", "start network", "there is no demo authority for "+state)
+	a, err := authorityOf(state)
+	if err != nil {
+		return nil, err
 	}
+	a.NationalPointOfContact = slices.Contains(n.Point, state)
 	peerAddr, err := freePort()
 	if err != nil {
 		return nil, err

@@ -30,7 +30,8 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK || r.States != 3 || r.RequestsAnswered != 1 || r.AttachmentsBytes != 1<<20 || r.ReceiptsVerified != 14 {
+	if !r.OK || r.States != 3 || r.RequestsAnswered != 1 || r.AttachmentsBytes != 1<<20 || r.ReceiptsVerified != 18 ||
+		r.AlertsPublished != 1 || r.AlertsDelivered != 2 {
 		t.Errorf("demo ended with %+v", r)
 	}
 }
@@ -47,7 +48,8 @@ func samples(t *testing.T) string {
 	return dir + "/ofac"
 }
 
-// TestDemoWithTheList sends 200 requests made of real input, each answered and read back.
+// TestDemoWithTheList sends 200 requests made of real input, each answered and read back, and an alert for each of its
+// 2,489 entries for organised crime, each received by both subscribers once.
 func TestDemoWithTheList(t *testing.T) {
 	dir := samples(t)
 	n := start(t, testnet.Options{})
@@ -55,7 +57,7 @@ func TestDemoWithTheList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.RequestsAnswered != 201 {
-		t.Errorf("answered %d requests, want 201", r.RequestsAnswered)
+	if r.RequestsAnswered != 201 || r.AlertsPublished != 2490 || r.AlertsDelivered != 2*2490 {
+		t.Errorf("ended with %+v, want 201 answers, and 2,489 alerts and one more to two subscribers", r)
 	}
 }
