@@ -124,7 +124,7 @@ func TestReplySubjects(t *testing.T) {
 	}
 	must(t, honest.Publish(ctx, "alert.drugs.trafficking.routine.br", []byte("after")))
 	soon(t, 5*time.Second, "the next arrives", victim.has("after"))
-	for _, a := range victim.come {
+	for _, a := range victim.arrivals() {
 		if a.Publisher == br.state && string(a.Data) != "kept" && string(a.Data) != "after" {
 			t.Errorf("of br the victim got %q", a.Data)
 		}
@@ -228,7 +228,7 @@ func TestFlood(t *testing.T) {
 	if got := w.stored("MX"); got == 0 || got > 64 {
 		t.Errorf("the flooder's stream holds %d messages of 64 KiB in 4 MiB", got)
 	}
-	for _, a := range victim.come {
+	for _, a := range victim.arrivals() {
 		if strings.Contains(a.Subject, "invented") || strings.Contains(a.Subject, "lane") || strings.Contains(a.Subject, "group") {
 			t.Fatalf("an invented subject was stored: %s", a.Subject)
 		}

@@ -178,23 +178,34 @@ func (b *Bus) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// follow calls do at once, after each change of the directory, when woken (with all), and every minute, for what
-// changes by time alone; after a failure, in a second.
-func (b *Bus) follow(ctx context.Context, woken <-chan struct{}, do func(ctx context.Context, all bool) error) error {
-	for all := true; ; {
-		changed := b.o.Directory.Changed()
+// reason is why a loop of Run goes round.
+type reason uint8
+
+const (
+	// anew: what was at the servers before may be gone, or be of another version of this program.
+	anew reason = iota
+	// polled: time has passed.
+	polled
+	// changed: the directory is another, and the servers are as they were.
+	changed
+)
+
+// follow calls do at once, when woken, every minute, after each change of the directory, and a second after a failure.
+func (b *Bus) follow(ctx context.Context, woken <-chan struct{}, do func(context.Context, reason) error) error {
+	for why := anew; ; {
+		another := b.o.Directory.Changed()
 		wait := poll
-		if err := do(ctx, all); err != nil && ctx.Err() == nil {
+		if err := do(ctx, why); err != nil && ctx.Err() == nil {
 			b.o.Log.Warn("the bus is not as the directory has it", zap.Error(err))
 			wait = again
 		}
-		// What failed is known as undone; a second look at all of it would not find more.
-		all = false
 		select {
-		case <-changed:
+		case <-another:
+			why = changed
 		case <-woken:
-			all = true
+			why = anew
 		case <-time.After(wait):
+			why = polled
 		case <-ctx.Done():
 			return nil
 		}

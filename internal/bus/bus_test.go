@@ -36,7 +36,7 @@ func TestDeliver(t *testing.T) {
 			t.Errorf("%s got %q, want %q", c.r.m.node, got, c.want)
 		}
 	}
-	a := all.come[0]
+	a := all.arrivals()[0]
 	if a.Publisher != mx.state || a.Subject[:6] != "alert." {
 		t.Errorf("arrival %+v", a)
 	}

@@ -33,7 +33,7 @@ func TestRestart(t *testing.T) {
 			must(t, from.publish("while away"))
 			must(t, from.Flush(within(t, 5*time.Second)))
 			soon(t, 5*time.Second, "stored", func() bool { return w.stored("MX") == 2 })
-			addr := w.bus.Addr()
+			addr := w.bus().Addr()
 			w.stop()
 			soon(t, 2*time.Second, "the loss is noticed", func() bool { return fault.CodeOf(from.publish("nobody there")) == "bus-away" })
 			if wiped {

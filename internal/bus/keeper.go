@@ -52,8 +52,8 @@ func newKeeper(b *Bus) keeper {
 	return keeper{bus: b, wants: map[authority.Node][]filter{}, made: map[authority.State]bool{}, held: map[road]string{}}
 }
 
-// keep makes what is missing. anew: what was made before may be gone or of another version.
-func (k *keeper) keep(ctx context.Context, anew bool) error {
+// keep makes what is missing.
+func (k *keeper) keep(ctx context.Context, why reason) error {
 	ctx, cancel := context.WithTimeout(ctx, keepWithin)
 	defer cancel()
 	l := k.bus.link.Load()
@@ -62,11 +62,13 @@ func (k *keeper) keep(ctx context.Context, anew bool) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if anew {
+	if why == anew {
 		clear(k.made)
 	}
-	if err := k.look(ctx, l.js); err != nil {
-		return err
+	if why != changed {
+		if err := k.look(ctx, l.js); err != nil {
+			return err
+		}
 	}
 	v := k.bus.view()
 	if err := k.streams(ctx, l.js, v); err != nil {

@@ -53,7 +53,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		return err
 	}
 	b.link.Store(l)
-	if err = b.guard(ctx, true); err == nil {
+	if err = b.guard(ctx, anew); err == nil {
 		l.traffic, err = b.dial(b.trafficUser, "traffic")
 	}
 	if err == nil {
@@ -69,7 +69,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		return notLinked(err)
 	}
 	b.link.Store(ready)
-	return b.keeper.keep(ctx, true)
+	return b.keeper.keep(ctx, anew)
 }
 
 func (b *Bus) systemUser() (nats.Option, error) {

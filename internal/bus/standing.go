@@ -91,12 +91,12 @@ func (s *standing) mark(v directory.View, now time.Time, life time.Duration) {
 	}
 }
 
-// guard tells the servers of revocations, which cuts live connections. all: also where nothing is new.
-func (b *Bus) guard(ctx context.Context, all bool) error {
+// guard tells the servers of revocations, which cuts live connections.
+func (b *Bus) guard(ctx context.Context, why reason) error {
 	s := &b.standing
 	s.mark(b.view(), time.Now(), b.o.Lifetime)
 	s.mu.Lock()
-	done, revoked := s.pushed && !all, maps.Clone(s.revoked)
+	done, revoked := s.pushed && why != anew, maps.Clone(s.revoked)
 	s.pushed = s.pushed && done
 	s.mu.Unlock()
 	if done {

@@ -35,7 +35,7 @@ type world struct {
 	hub      *keyring.Ring
 	ahead    atomic.Int64 // nanoseconds that the directory's clock is ahead
 	data     string
-	bus      *bus.Bus
+	held     atomic.Pointer[bus.Bus]
 	stop     func()
 }
 
@@ -280,11 +280,14 @@ func (w *world) startAt(listen string, change ...func(*bus.Options)) {
 	w.run(o)
 }
 
+// bus is the hub's side that runs now.
+func (w *world) bus() *bus.Bus { return w.held.Load() }
+
 func (w *world) run(o bus.Options) {
 	w.t.Helper()
 	b, err := bus.Start(o)
 	must(w.t, err)
-	w.bus = b
+	w.held.Store(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
@@ -298,8 +301,8 @@ func (w *world) run(o bus.Options) {
 
 // access asks as the hub's door would for the node that calls.
 func (m *member) access(ctx context.Context, filters []string) (bus.Access, error) {
-	a, err := m.w.bus.Access(ctx, m.node, filters)
-	if addr := m.w.bus.Addr(); addr != "" {
+	a, err := m.w.bus().Access(ctx, m.node, filters)
+	if addr := m.w.bus().Addr(); addr != "" {
 		a.URLs = []string{"tls://" + addr}
 	}
 	return a, err
@@ -396,6 +399,13 @@ func (r *reader) wish(filters ...string) {
 	r.changed = make(chan struct{})
 }
 
+// arrivals are what has come.
+func (r *reader) arrivals() []bus.Arrival {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.come)
+}
+
 // texts are what has come, sorted.
 func (r *reader) texts() []string {
 	r.mu.Lock()
@@ -432,7 +442,7 @@ func notes() *zap.Logger {
 // stored is how many messages the hub sees in a publisher's stream.
 func (w *world) stored(publisher string) uint64 {
 	w.t.Helper()
-	n, err := w.bus.Stored(within(w.t, 5*time.Second), publisher)
+	n, err := w.bus().Stored(within(w.t, 5*time.Second), publisher)
 	must(w.t, err)
 	return n
 }
