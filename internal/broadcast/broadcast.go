@@ -84,7 +84,7 @@ type Options struct {
 	Courier     Courier
 	// HeldQuota is how many bytes of frames of one publisher wait for their keys; 0 = 16 MiB.
 	HeldQuota uint64
-	// Flush is the least time between two indexes to the members of an audience; 0 = 2 s. IMMEDIATE alerts wait for nothing.
+	// Flush is the least time between two indexes to the members of an audience; 0 = 500 ms. IMMEDIATE alerts wait for nothing.
 	Flush  time.Duration
 	Clock  func() time.Time
 	Random io.Reader
@@ -93,7 +93,7 @@ type Options struct {
 
 const (
 	defaultQuota = 16 << 20
-	defaultFlush = 2 * time.Second
+	defaultFlush = 500 * time.Millisecond
 	nodeActor    = "node"
 )
 

@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/enlace-network/enlace/internal/exchange"
+	"github.com/enlace-network/enlace/internal/fault"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 )
 
@@ -31,9 +33,47 @@ func (m monitor) Status(ctx context.Context) (*operatorv1.GetStatusResponse, err
 		{Name: "directory", Healthy: freshness == "fresh", Text: freshness + " since the hub was last heard", Since: milli(since)},
 		m.certificate(out),
 		m.unlock(),
+		m.bus(),
 		{Name: "policy", Healthy: true, Text: fmt.Sprintf("%d rules, digest %x", len(d.policy.Rules()), d.policy.Digest())},
 	}
+	proofs, err := m.proofs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Components = append(out.Components, proofs)
 	return out, nil
+}
+
+// bus is red while the hub has one that this node does not reach: alerts go by the direct road then, which costs more.
+func (m monitor) bus() *operatorv1.Component {
+	s := m.d.bus.Status()
+	switch {
+	case !s.Connected.IsZero():
+		return &operatorv1.Component{Name: "bus", Healthy: true, Text: "connected", Since: milli(s.Connected)}
+	case !s.Configured:
+		return &operatorv1.Component{Name: "bus", Healthy: true, Text: "the hub names none; alerts go by the direct road"}
+	}
+	text := "not connected; alerts go by the direct road"
+	if s.Last != nil {
+		text += ": " + fault.As(s.Last).Say
+	}
+	return &operatorv1.Component{Name: "bus", Text: text}
+}
+
+// proofShown is how long a proof against another node keeps the monitor red; it is kept for ever.
+const proofShown = 30 * 24 * time.Hour
+
+// proofs are red while some node was lately caught signing two things that contradict each other. PROTOCOL 7.3, 7.5.
+func (m monitor) proofs(ctx context.Context) (*operatorv1.Component, error) {
+	all, err := m.d.broadcast.Proofs(ctx)
+	if err != nil || len(all) == 0 {
+		return &operatorv1.Component{Name: "proofs", Healthy: true, Text: "no node was caught telling two stories"}, err
+	}
+	newest := all[0]
+	return &operatorv1.Component{
+		Name: "proofs", Healthy: m.d.Clock().Sub(newest.Time) > proofShown, Since: milli(newest.Time),
+		Text: fmt.Sprintf("%d kept; the newest against %s (%s): two signed statements that contradict each other", len(all), newest.Node, newest.Kind),
+	}, nil
 }
 
 func peersOf(peers []exchange.PeerStatus) []*operatorv1.PeerInfo {
