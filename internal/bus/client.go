@@ -38,8 +38,7 @@ type ClientOptions struct {
 	Sign func(nonce []byte) ([]byte, error)
 	// Filters are what the node wants now, "<group>.<category>.<lane>", category and lane may be "*"; nil = nothing.
 	Filters func() []string
-	// Changed is closed when Filters may say something else, or the directory knows another state: what one publishes
-	// comes from the next access on. Taken before Filters is called; nil = never.
+	// Changed is closed when Filters may say something else; taken before Filters is called. nil = never.
 	Changed func() <-chan struct{}
 	// Handle takes one alert. nil: done with it, durably. A Retry fault: the same again later. Another error: it is
 	// dropped and logged.
@@ -75,6 +74,8 @@ type Status struct {
 type Client struct {
 	o     ClientOptions
 	queue *queue
+	// again is told by the hub that there are more publishers to be had.
+	again chan struct{}
 
 	mu      sync.Mutex
 	session *session // nil while not connected
@@ -107,7 +108,7 @@ func NewClient(o ClientOptions) *Client {
 	if o.Changed == nil {
 		o.Changed = func() <-chan struct{} { return nil }
 	}
-	c := &Client{o: o}
+	c := &Client{o: o, again: make(chan struct{}, 1)}
 	c.queue = newQueue(c.acknowledge)
 	return c
 }
@@ -148,6 +149,8 @@ func (c *Client) rest(ctx context.Context, wait time.Duration, changed <-chan st
 	select {
 	case <-t.C:
 	case <-changed:
+	case <-c.again:
+		sleep(ctx, firstPause) // several come together, and a hub could go on saying so
 	case <-lost:
 		c.fail(fault.New(fault.Retry, "bus-away", opUse, "the connection to the bus was lost"))
 		sleep(ctx, firstPause)
@@ -173,7 +176,7 @@ func (c *Client) renew(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, c.fail(err)
 	}
-	if err := s.listen(a, c.take); err != nil {
+	if err := s.listen(a, c.take, c.hint); err != nil {
 		s.conn.Close()
 		return 0, c.fail(err)
 	}
@@ -237,8 +240,19 @@ func (c *Client) open(a Access) (*session, error) {
 	return s, nil
 }
 
+// hint notes that the hub has more for us.
+func (c *Client) hint(*nats.Msg) {
+	select {
+	case c.again <- struct{}{}:
+	default:
+	}
+}
+
 // listen begins to receive. Each subject by its name: the server does not wake a consumer for a wildcard.
-func (s *session) listen(a Access, take nats.MsgHandler) error {
+func (s *session) listen(a Access, take, hint nats.MsgHandler) error {
+	if _, err := s.conn.Subscribe(againOf(s.node), hint); err != nil {
+		return notLinked(err)
+	}
 	for _, p := range a.Publishers {
 		sub, err := s.conn.Subscribe(a.Deliver+"."+p.String(), take)
 		if err == nil {

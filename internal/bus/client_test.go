@@ -215,14 +215,13 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestNewState: a state that is admitted while the bus runs publishes to those who were there, once they ask again.
+// TestNewState: a state that is admitted while the bus runs publishes to those who were there, without their doing.
 func TestNewState(t *testing.T) {
 	w := newWorld(t)
 	us := w.admit("us")
 	w.start()
 	to := us.read()
 	mx := w.admit("mx")
-	to.wish(everything()...)
 	from := mx.read()
 	must(t, from.publish("hello"))
 	soon(t, 10*time.Second, "it comes", to.has("hello"))

@@ -9,7 +9,8 @@
 //
 //	alert.<group>.<category>.<lane>.<state>          an alert of that state; PROTOCOL 7.4
 //	deliver.<state>.<node>.<publisher>               what the hub hands to one node, of one publisher
-//	_INBOX.<state>.<node>.>                          a node's own inbox
+//	_INBOX.<state>.<node>.>                          a node's own inbox; .again: the hub has more for it than it knew
+//	ack.<state>.<node>.<publisher>                   what a node acknowledges, for the hub to pass on
 //
 // Each admitted state has a stream of its own, ALERT-MX, of registered category × lane subjects exactly: an invented
 // subject is stored nowhere, and a flood evicts only its publisher's own alerts. No message ID is ever sent, and the
@@ -19,10 +20,18 @@
 //
 // The hub's directory is the authority. A node's user key is the bus key that it declared; its token lives an hour and
 // lets it publish what ends in its own state, acknowledge its own consumers, and read its own delivery subjects and
-// inbox: nothing else, so it makes no stream and no consumer and asks for nothing. The hub makes one push consumer for
+// inbox: nothing else, so it makes no stream and no consumer and asks for nothing. It names no subject of the server's
+// own either, not even to acknowledge. NATS does not check the reply subject of what a client publishes, and where the
+// server itself answers, it writes to that subject with rights of its own: an acknowledgement sent to it with the reply
+// $JS.API.STREAM.DELETE.ALERT-BR deletes that stream (tried on 2.15.2). So a node publishes what it would have sent
+// to the server, the bare text of the acknowledgement's subject, on its ack subject, and the hub passes it on without
+// any reply if it is of one of the node's own consumers; and streams acknowledge nothing. The hub makes one push consumer for
 // each node and publisher from the node's filters, clamped to what its authorities are competent to receive
 // (`alerts-in`): a filter, or the part of one, that no competence covers is dropped without an error, since competences
 // change while filters are under way and the next access shows what is left.
+//
+// Consumers have a window of messages and the server's flow control, so that one publisher's flood of large alerts
+// neither fills a node's memory nor gets its connection cut as too slow.
 //
 // When the directory turns against a node, its key is revoked in the account's token and that is pushed to the server,
 // which cuts the live connections; its consumers go.

@@ -75,8 +75,12 @@ func (k *keeper) keep(ctx context.Context, why reason) error {
 		return err
 	}
 	for node := range maps.Clone(k.wants) {
+		before := len(k.held)
 		if err := k.node(ctx, l.js, v, node); err != nil {
 			return err
+		}
+		if len(k.held) > before {
+			_ = l.traffic.Publish(againOf(node), nil) // a hint: the node hears of it at its next access else
 		}
 	}
 	return nil
@@ -231,7 +235,9 @@ func (k *keeper) node(ctx context.Context, js jetstream.JetStream, v directory.V
 	err := group.Wait()
 	close(done)
 	for o := range done {
-		k.held[o.road] = o.patterns
+		if k.held[o.road] = o.patterns; o.patterns == "" {
+			delete(k.held, o.road)
+		}
 	}
 	if err == nil && gone {
 		delete(k.wants, node)

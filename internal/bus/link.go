@@ -80,7 +80,7 @@ func (b *Bus) systemUser() (nats.Option, error) {
 }
 
 func (b *Bus) trafficUser() (nats.Option, error) {
-	return b.ownUser(b.issuer.account, []string{"$JS.API.>", "$JS.ACK.>", "$JS.FC.>"}, []string{"_INBOX.>", ackToken + ".>"})
+	return b.ownUser(b.issuer.account, []string{"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "_INBOX.*.*." + againToken}, []string{"_INBOX.>", ackToken + ".>"})
 }
 
 // ownUser is a user whose key lives as long as this process.

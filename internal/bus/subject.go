@@ -10,6 +10,7 @@ const (
 	streamPrefix = "ALERT-"
 	alertToken   = "alert"
 	ackToken     = "ack"
+	againToken   = "again"
 	// between joins state and slug in a consumer's name; no slug has two dashes, so no two nodes share one.
 	between = "--"
 )
@@ -42,7 +43,11 @@ func place(node authority.Node) string { return node.State().String() + "." + no
 
 func deliverOf(node authority.Node) string { return "deliver." + place(node) }
 func inboxOf(node authority.Node) string   { return "_INBOX." + place(node) }
-func ackOf(node authority.Node) string     { return ackToken + "." + place(node) }
+
+// againOf is where the hub tells a node that there is more to be had at the next access.
+func againOf(node authority.Node) string { return inboxOf(node) + "." + againToken }
+
+func ackOf(node authority.Node) string { return ackToken + "." + place(node) }
 
 // subjectsOf are all subjects of a publisher's stream: exactly the registered ones.
 func subjectsOf(categories []authority.Category, publisher authority.State) []string {
