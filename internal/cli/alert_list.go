@@ -98,5 +98,5 @@ func (w words) receiverMark(mark string) string {
 
 // alertTitle is a title that no issuer can make look like the mark of an exercise.
 func (w words) alertTitle(s *operatorv1.AlertSummary, most int) string {
-	return strings.TrimLeft(cut(s.GetTitle(), most), "* ")
+	return strings.TrimSpace(cut(strings.ReplaceAll(s.GetTitle(), "**", ""), most))
 }

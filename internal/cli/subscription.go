@@ -52,8 +52,8 @@ func (a *app) addSubscriptionCommand() *cobra.Command {
 }
 
 // completePattern offers the groups as patterns, and the categories.
-func (a *app) completePattern(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	w, err := a.words()
+func (a *app) completePattern(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	w, err := a.wordsOf(c)
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

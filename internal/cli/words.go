@@ -49,6 +49,14 @@ func (a *app) words() (words, error) {
 	return words{a, lists}, err
 }
 
+// wordsOf is words for a command whose flags were read and that is not run: for completion.
+func (a *app) wordsOf(c *cobra.Command) (words, error) {
+	if err := a.settle(c.Flags()); err != nil {
+		return words{}, err
+	}
+	return a.words()
+}
+
 // label is what a person reads for a code; a code that is in no list is shown as it came.
 func (w words) label(list, code string) string {
 	if code == "" {
@@ -85,8 +93,8 @@ func (w words) unknown(flag, list, code string) error {
 // complete offers the codes of a list for a flag's value.
 func (a *app) complete(c *cobra.Command, flag, list string) {
 	// The only error is a flag that does not exist, which a test would see.
-	_ = c.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		w, err := a.words()
+	_ = c.RegisterFlagCompletionFunc(flag, func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		w, err := a.wordsOf(c)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
