@@ -23,6 +23,7 @@ const (
 // was accepted and its record nudges once more, under another ID.
 type calls struct {
 	targets map[authority.Name]nudge.Target
+	sending sync.Mutex // held while what is due is sent: one at a time
 	mu      sync.Mutex
 	tried   map[waiting]attempt // guarded by mu
 }
@@ -70,6 +71,8 @@ func (d *Desk) Nudge(ctx context.Context) time.Duration {
 	if d.Sender == nil || len(d.calls.targets) == 0 {
 		return expireEvery
 	}
+	d.calls.sending.Lock()
+	defer d.calls.sending.Unlock()
 	var due []ledger.Nudge
 	var next time.Time
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
@@ -154,7 +157,11 @@ func (d *Desk) try(ctx context.Context, target nudge.Target, to nudge.Address, n
 		notice.Language = entry.Languages[0]
 	}
 	again, err := d.Sender.Send(ctx, x.again, notice)
-	over := err == nil || again.IsZero() || d.Clock().Sub(x.since) >= target.EscalateAfter
+	patience := target.EscalateAfter
+	if patience <= 0 {
+		patience = nudge.DefaultEscalateAfter
+	}
+	over := err == nil || again.IsZero() || d.Clock().Sub(x.since) >= patience
 	d.calls.mu.Lock()
 	defer d.calls.mu.Unlock()
 	if over {
