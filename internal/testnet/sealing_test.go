@@ -3,6 +3,7 @@ package testnet_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,18 +20,20 @@ import (
 var markers = []string{
 	"zopilote-title", "zopilote-facts", "zopilote-purpose", "zopilote-question", "zopilote-subject", "zopilote-reason",
 	"zopilote-note", "zopilote-filename", "zopilote-contents", "zopilote-reference", "zopilote-answer", "zopilote-outcome",
+	"zopilote-alert", "zopilote-summary", "zopilote-details", "zopilote-person", "zopilote-photo", "zopilote-feedback", "zopilote-cancelled",
 }
 
 // TestSealing plants markers in a request, its file and its answer, and looks for them in every byte that crosses the
 // network, everything the hub has, and everything both nodes keep and log. P4, P9; DESIGN 5, 9.
 func TestSealing(t *testing.T) {
-	doors := []string{"hub.example:7400", peerDoor("mx"), peerDoor("jm")}
+	doors := []string{"hub.example:7400", busDoor, peerDoor("mx"), peerDoor("jm")}
 	s, relays := newSite(t, doors...)
 	s.walk()
 	s.staff("mx", "jm")
 	s.know("mx", "jm/jcf")
 	s.know("jm", "mx/fgr")
 	s.conversation()
+	s.broadcast()
 	found := haystack{}
 	s.sweep(found) // while the write-ahead logs are full
 	for _, d := range s.daemons {
@@ -72,6 +75,40 @@ func (s *site) conversation() {
 	s.as("mx-officer", "request close "+id+" --feedback hit --outcome zopilote-outcome")
 	s.until("jm-duty", id, testnet.InState("CLOSED"))
 	s.receipted(id, "mx-officer", "jm-duty")
+}
+
+// broadcast is an alert with all markers, received over the bus, answered with feedback and cancelled.
+func (s *site) broadcast() {
+	s.t.Helper()
+	s.as("jm-officer", "subscription add 'drugs.>'")
+	var wanted struct {
+		Subscriptions []struct{ ID string }
+	}
+	if err := json.Unmarshal([]byte(s.as("jm-approver", "subscription ls")), &wanted); err != nil || len(wanted.Subscriptions) != 1 {
+		s.t.Fatalf("the subscription is not listed (%v)", err)
+	}
+	s.as("jm-approver", "subscription approve "+wanted.Subscriptions[0].ID)
+	s.write("zopilote-photo.txt", strings.Repeat("a page with the zopilote-photo in it\n", 16<<10))
+	var made struct{ ID string }
+	out := s.as("mx-officer", "alert publish --category drugs.trafficking --type warning-person --title zopilote-alert --summary zopilote-summary"+
+		" --details zopilote-details --evaluation eu4x4:B2 --legal-basis untoc --attest LAWFUL_BASIS,NECESSARY_AND_PROPORTIONATE,NEUTRAL,NO_REFUGEE"+
+		" --subject 'person;role=suspect;reason=seen;name/primary=zopilote-person' --attach zopilote-photo.txt")
+	if err := json.Unmarshal([]byte(out), &made); err != nil || made.ID == "" {
+		s.t.Fatalf("no alert was made of it (%v): %s", err, out)
+	}
+	s.as("mx-approver", "alert approve "+made.ID)
+	s.await("jm has the alert", func() bool {
+		out, err := s.try("enlace --profile jm-duty --json alert show " + made.ID)
+		return err == nil && strings.Contains(out, "zopilote-alert") && strings.Contains(out, "zopilote-person")
+	})
+	s.as("jm-duty", "alert get "+made.ID+" 0 -o photo.txt")
+	if b, err := os.ReadFile(s.path("photo.txt")); err != nil || !bytes.Contains(b, []byte("zopilote-photo")) {
+		s.t.Fatalf("the photo did not arrive (%v)", err)
+	}
+	s.as("jm-duty", "alert feedback "+made.ID+" --mark HIT --text zopilote-feedback")
+	s.await("mx has the feedback", func() bool { return strings.Contains(s.as("mx-officer", "alert show "+made.ID), "zopilote-feedback") })
+	s.as("mx-approver", "alert cancel "+made.ID+" --reason RESOLVED --text zopilote-cancelled")
+	s.await("jm knows that it is over", func() bool { return strings.Contains(s.as("jm-duty", "alert show "+made.ID), "CANCELLED") })
 }
 
 // haystack is all that was found, by place.
@@ -127,13 +164,16 @@ func (h haystack) plausible(t *testing.T, doors []string) {
 			spool++
 		}
 	}
-	if spool != 2 {
-		t.Errorf("%d files in the spools, want 2", spool)
+	if spool != 4 {
+		t.Errorf("%d files in the spools, want those of the request and of the alert at both ends", spool)
 	}
 	for _, door := range doors {
 		if n := len(bytes.Join(h["connections to "+door], nil)); n < 1000 || (door == peerDoor("jm") && n < 300<<10) {
 			t.Errorf("only %d bytes went to %s", n, door)
 		}
+	}
+	if open := h.with(needles([]string{"alert.drugs.trafficking.routine.mx"})); !slices.ContainsFunc(open, func(s string) bool { return strings.HasPrefix(s, "hub/data/bus/") }) {
+		t.Errorf("the alert did not go by the bus: its subject is found only in %v", open)
 	}
 	if open := h.with(needles([]string{"Jamaica Constabulary Force"})); !slices.Contains(open, "hub/data/directory.log: Jamaica Constabulary Force in UTF-8") {
 		t.Errorf("the name of an authority is found only in %v", open)

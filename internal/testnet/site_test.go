@@ -82,6 +82,7 @@ func newSite(t *testing.T, relayed ...string) (*site, map[string]*relay) {
 	s.env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "ENLACE_YES=true", "ENLACE_CONFIG_HOME="+filepath.Join(s.dir, "config"))
 	s.write("pass", "four words of a test\n")
 	s.door("hub.example:7400")
+	s.door(busDoor)
 	for _, state := range []string{"mx", "jm", "br"} {
 		s.door(peerDoor(state))
 		s.door(state + " operator")
@@ -93,6 +94,9 @@ func newSite(t *testing.T, relayed ...string) (*site, map[string]*relay) {
 	}
 	return s, relays
 }
+
+// busDoor is where the hub's bus listens.
+const busDoor = "hub.example:4222"
 
 func peerDoor(state string) string { return "node." + state + ".example:7443" }
 
@@ -174,6 +178,7 @@ func (s *site) step(command string) {
 	switch words[1] + " " + words[2] {
 	case "network create":
 		s.fingerprint = strings.Fields(out)[1]
+		s.placeBus()
 	case "node init":
 		_, rest, _ := strings.Cut(out, "password ")
 		s.password[words[3]] = strings.Fields(rest)[0]
@@ -183,6 +188,20 @@ func (s *site) step(command string) {
 		}
 		s.write(words[3]+".statements", string(b)) // to the Secretariat
 	}
+}
+
+// placeBus says in the hub's configuration where its bus listens, and where nodes are told that it does.
+func (s *site) placeBus() {
+	s.t.Helper()
+	b, err := os.ReadFile(s.path("hub", "directory.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text := strings.Replace(string(b), `nats: "127.0.0.1:0"`, `nats: "`+s.listen[busDoor]+`"`, 1)
+	if text == string(b) {
+		s.t.Fatal("the configuration of the hub names no bus")
+	}
+	s.write("hub/directory.yaml", text+"\nadvertise_nats: [\""+s.told[busDoor]+"\"]\n")
 }
 
 // extra is what stands in for a person at a terminal, and keeps the doors on loopback.
