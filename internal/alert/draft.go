@@ -246,7 +246,12 @@ func (d *Desk) checkAddressees(x draft, c *Checked, fail func(field, say string)
 		if name == x.Own || slices.Contains(x.To[:i], name) {
 			fail("to", "an authority stands twice, or is the issuer")
 		}
-		if err := view.CheckAuthority(name); err != nil {
+		switch err := view.CheckAuthority(name); {
+		case err != nil && x.Version > 0:
+			// It went there once; the others are not kept waiting for that.
+			c.Findings = append(c.Findings, message.Finding{Field: "to", Level: message.LevelWarning, Text: fault.As(err).Say})
+			continue
+		case err != nil:
 			fail("to", fault.As(err).Say)
 			continue
 		}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,9 @@ const (
 // event. domain.md 4.9.
 func (d *Desk) Expire(ctx context.Context) error {
 	for {
+		if idle, err := d.noneOver(ctx); err != nil || idle {
+			return errors.Join(err, d.trim(ctx))
+		}
 		ended := 0
 		err := d.Ledger.Update(ctx, func(tx ledger.Tx) error {
 			rows, err := tx.AlertsExpired(d.Clock(), expirePage)
@@ -37,10 +41,18 @@ func (d *Desk) Expire(ctx context.Context) error {
 		if ended > 0 {
 			d.tell()
 		}
-		if ended < expirePage {
-			return d.trim(ctx)
-		}
 	}
+}
+
+// noneOver looks before anything is written.
+func (d *Desk) noneOver(ctx context.Context) (bool, error) {
+	var rows []ledger.Alert
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		rows, err = r.AlertsExpired(d.Clock(), 1)
+		return err
+	})
+	return len(rows) == 0, err
 }
 
 func (d *Desk) expire(tx ledger.Tx, row ledger.Alert) error {

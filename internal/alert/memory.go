@@ -21,7 +21,8 @@ const lookEvery = time.Minute
 // memory is what the desk keeps at hand of subscriptions, directory and alerts in force, so that Wants asks nobody. All of
 // it is made again from them. It is asked inside transactions: whoever holds mu never waits for the ledger.
 type memory struct {
-	mu sync.RWMutex
+	reading sync.Mutex // held by refresh, never inside a transaction
+	mu      sync.RWMutex
 	// All guarded by mu.
 	snapshot *directory.Snapshot // that local was read from
 	local    []authority.Name    // served by this node, whatever their status
@@ -187,6 +188,8 @@ func (d *Desk) locals() []authority.Name {
 
 // refresh reads subscriptions and directory anew, and reports whether somebody may want what was not wanted before.
 func (d *Desk) refresh(ctx context.Context) (bool, error) {
+	d.memory.reading.Lock() // or who read before a change could be the last to write
+	defer d.memory.reading.Unlock()
 	var subs []ledger.Subscription
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
 		var err error

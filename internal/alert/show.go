@@ -88,7 +88,11 @@ func (d *Desk) Since(ctx context.Context, a exchange.Actor, cursor int64, receiv
 		return nil, upTo, err
 	}
 	for _, row := range rows {
-		if err := d.allow(ctx, a, "alert:show", row); err != nil {
+		err := d.allow(ctx, a, "alert:show", row)
+		if fault.Is(err, fault.Denied) {
+			continue // not for this reader
+		}
+		if err != nil {
 			return nil, cursor, err
 		}
 		v, err := d.look(ctx, row)
@@ -98,8 +102,8 @@ func (d *Desk) Since(ctx context.Context, a exchange.Actor, cursor int64, receiv
 		views = append(views, v)
 	}
 	return views, upTo, d.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		for _, row := range rows {
-			if _, err := tx.Append(d.event("alert-read", a.Account, about(row), message.Digest{}, "watch")); err != nil {
+		for _, v := range views {
+			if _, err := tx.Append(d.event("alert-read", a.Account, message.Key{Sender: v.Issuer, ID: v.ID}, message.Digest{}, "watch")); err != nil {
 				return err
 			}
 		}

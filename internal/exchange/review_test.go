@@ -583,3 +583,14 @@ func TestStuckNodeHidesNobody(t *testing.T) {
 		t.Error("the other node's message was not tried")
 	}
 }
+
+// TestAlertsWithoutADesk: a node whose assembly knows no alerts refuses their directed messages for good. PROTOCOL 5.3, 8.4.
+func TestAlertsWithoutADesk(t *testing.T) {
+	w := newWorld(t)
+	env := w.forge(forgery{context: func(c *message.Context) { c.Kind = message.KindAlert }})
+	receipt, err := w.receive(w.mx.node, env.Bytes)
+	if code := w.rejection(receipt, err, env.Header); code != "unknown-kind" {
+		t.Errorf("rejected as %q, want unknown-kind", code)
+	}
+	w.quiet()
+}
