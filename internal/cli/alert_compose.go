@@ -269,7 +269,10 @@ func (f *alertFlags) onto(base *operatorv1.AlertDraft, fs *pflag.FlagSet) error 
 // given remembers the flags that were given; calling the result sets them again.
 func given(fs *pflag.FlagSet) func() error {
 	var again []func() error
-	fs.Visit(func(flag *pflag.Flag) {
+	fs.VisitAll(func(flag *pflag.Flag) {
+		if !flag.Changed {
+			return
+		}
 		if list, ok := flag.Value.(pflag.SliceValue); ok {
 			values := list.GetSlice()
 			again = append(again, func() error { return list.Replace(values) })

@@ -132,9 +132,15 @@ func enclose(d *operatorv1.AlertDraft, paths []string) (large []string, err erro
 		}
 		total += len(data)
 		name := filepath.Base(path)
-		d.Files = append(d.Files, &formatv1.File{Name: name, MediaType: mediaTypeOf(name), Data: data})
+		d.Files = append(d.Files, &formatv1.File{Name: name, MediaType: plainType(name), Data: data})
 	}
 	return large, nil
+}
+
+// plainType is a media type without parameters, as the rules want it.
+func plainType(name string) string {
+	plain, _, _ := strings.Cut(mediaTypeOf(name), ";")
+	return plain
 }
 
 // newAlert is what "alert publish" and "alert update" report.
@@ -215,7 +221,7 @@ func (a *app) updateAlertCommand() *cobra.Command {
 	f := new(alertFlags)
 	c := &cobra.Command{
 		Use: "update ID", Short: "Write the next version of an alert and submit it, or change a draft",
-		Long: "Write the next version of an alert, or a draft anew, and submit it. What no flag names stays as it is; with\n" +
+		Long: "Write the next version of an alert, or a draft anew, and submit it. What no flag names stays as it was issued; with\n" +
 			"--file all is said anew. Category, distribution, audience and operational status of an issued alert stay.\n" +
 			"Larger files are attached anew, or left out with --drop-files.",
 		Example: "  enlace alert update 0190b4a6-7c1e-7a3b-8f00-1a2b3c4d5e6f --severity SEVERE --details 'seen again on 7 April'\n" +

@@ -69,7 +69,7 @@ func alertOf(t *testing.T, base *operatorv1.AlertDraft, args ...string) (*operat
 		t.Fatal(err)
 	}
 	if base != nil {
-		if err := f.onto(base, c.Flags()); err != nil {
+		if err := f.onto(base, c.LocalNonPersistentFlags()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -217,7 +217,7 @@ func TestSmallFilesGoInside(t *testing.T) {
 	if err != nil || !slices.Equal(large, []string{empty, over, exact}) || len(d.GetFiles()) != smallFiles/smallFile {
 		t.Errorf("%v: outside %v, inside %d", err, large, len(d.GetFiles()))
 	}
-	if f := d.GetFiles()[0]; f.GetName() != "exact.txt" || !strings.HasPrefix(f.GetMediaType(), "text/plain") {
+	if f := d.GetFiles()[0]; f.GetName() != "exact.txt" || f.GetMediaType() != "text/plain" {
 		t.Errorf("file %v", f)
 	}
 	if _, err := enclose(d, []string{dir}); !fault.Is(err, fault.Usage) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ import (
 //	exits CODE COMMAND...        run a command and compare its exit code
 //	keep NAME                    set a variable to the first line that the last command printed
 //	wait-state PROFILE ID STATE  wait until a request is in a state, as that profile sees it
+//	wait-alert PROFILE ID STATE  wait until an alert is in a state, as that profile sees it
+//	wait-feedback PROFILE ID     wait until somebody said what was found
 func TestNetworkScripts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a network")
@@ -44,7 +47,7 @@ func TestNetworkScripts(t *testing.T) {
 		Dir:   "testdata/network",
 		Setup: func(env *testscript.Env) error { return describeNetwork(env, n) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "keep": keepLine, "wait-state": waitState,
+			"exits": exits, "keep": keepLine, "wait-state": waitState, "wait-alert": waitAlert, "wait-feedback": waitFeedback,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -81,6 +84,38 @@ func keepLine(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("the last command printed nothing")
 	}
 	ts.Setenv(args[0], line)
+}
+
+func waitAlert(ts *testscript.TestScript, _ bool, args []string) {
+	awaitAlert(ts, args[0], args[1], func(r *alertSeen) bool { return r.Summary.Status == args[2] })
+}
+
+func waitFeedback(ts *testscript.TestScript, _ bool, args []string) {
+	awaitAlert(ts, args[0], args[1], func(r *alertSeen) bool {
+		return slices.ContainsFunc(r.Steps, func(s struct{ Kind string }) bool { return s.Kind == "ALERT_FEEDBACK" })
+	})
+}
+
+type alertSeen struct {
+	Summary struct{ Status string }
+	Steps   []struct{ Kind string }
+}
+
+func awaitAlert(ts *testscript.TestScript, profile, id string, wanted func(*alertSeen) bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var r alertSeen
+	for ctx.Err() == nil {
+		if ts.Exec("enlace", "--profile", profile, "--json", "alert", "show", id) == nil {
+			r = alertSeen{}
+			ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &r))
+			if wanted(&r) {
+				return
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("alert %s stays at %+v", id, r)
 }
 
 func waitState(ts *testscript.TestScript, _ bool, args []string) {
