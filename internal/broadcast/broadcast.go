@@ -44,6 +44,8 @@ type Bus interface {
 	Publish(ctx context.Context, subject string, frame []byte) error
 	// Flush returns when what was published before has left.
 	Flush(ctx context.Context) error
+	// Connected reports whether anything can come at all.
+	Connected() bool
 	// Expecting reports whether more of a publisher is known to be under way to this node.
 	Expecting(publisher authority.State) bool
 }

@@ -12,8 +12,12 @@ import (
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
-// expectFor is how long a number is left to the bus that says it is under way; then it is asked for on the direct road.
-const expectFor = 30 * time.Second
+const (
+	// patience is how long a number that an index has named is left to the bus, which the index may have overtaken.
+	patience = 1500 * time.Millisecond
+	// expectFor is how long it is left to a bus that says it is under way.
+	expectFor = 30 * time.Second
+)
 
 // readIndex takes a chain index and answers it with what is known here: the cumulative receipt, and what is missing.
 // PROTOCOL 7.5, 8.5.
@@ -26,9 +30,15 @@ func (b *Broadcaster) readIndex(ctx context.Context, c seal.Control, body []byte
 		return act{}, fault.New(fault.Invalid, "wrong-maker", opControl, "the index is another publisher's than the node that brings it")
 	}
 	chain := ledger.Chain{Publisher: x.Publisher, Incarnation: x.Incarnation, Audience: x.Audience}
-	expecting := b.Bus.Expecting(x.Publisher.State())
+	wait := time.Duration(0)
+	if b.Bus.Connected() {
+		wait = patience
+	}
+	if b.Bus.Expecting(x.Publisher.State()) {
+		wait = expectFor
+	}
 	return act{commit: func(tx ledger.Tx) (string, error) {
-		w := walk{b: b, tx: tx, x: x, signed: body, chain: chain, now: b.Clock(), expecting: expecting}
+		w := walk{b: b, tx: tx, x: x, signed: body, chain: chain, now: b.Clock(), wait: wait}
 		if err := w.run(); err != nil {
 			return "", err
 		}
@@ -41,13 +51,14 @@ func (b *Broadcaster) readIndex(ctx context.Context, c seal.Control, body []byte
 
 // walk goes along a chain by an index, in the index's transaction.
 type walk struct {
-	b         *Broadcaster
-	tx        ledger.Tx
-	x         seal.ChainIndex
-	signed    []byte
-	chain     ledger.Chain
-	now       time.Time
-	expecting bool
+	b      *Broadcaster
+	tx     ledger.Tx
+	x      seal.ChainIndex
+	signed []byte
+	chain  ledger.Chain
+	now    time.Time
+	// wait is how long a number is left to the bus before it is asked for on the direct road.
+	wait time.Duration
 
 	at      ledger.Following
 	known   map[uint64]ledger.Entry
@@ -174,7 +185,7 @@ func (w *walk) judge(row *ledger.Entry, e seal.ChainEntry) error {
 func (w *walk) advance(row ledger.Entry, hash message.Digest) {
 	if row.State == ledger.EntryKnown {
 		w.stopped = true
-		if !w.expecting || w.now.Sub(row.Seen) >= expectFor {
+		if w.now.Sub(row.Seen) >= w.wait {
 			w.miss(row.Number)
 		}
 		return

@@ -352,6 +352,9 @@ func (c *Client) Expecting(publisher authority.State) bool {
 	return s != nil && (time.Since(s.since) < unknowing || c.queue.expecting(publisher))
 }
 
+// Connected reports whether alerts can come and go now.
+func (c *Client) Connected() bool { return !c.Status().Connected.IsZero() }
+
 // Status is how the client stands now.
 func (c *Client) Status() Status {
 	connected := c.live() != nil
