@@ -36,6 +36,7 @@ type world struct {
 	mu       sync.Mutex
 	offset   time.Duration // guarded by mu; added to the real time
 	mx, jm   *side
+	bb       *side // only where a test joins it
 }
 
 // side is one state's node.
