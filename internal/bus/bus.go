@@ -74,6 +74,7 @@ type Bus struct {
 	o      Options
 	issuer issuer
 	server *embedded // nil for an external one
+	addr   string    // of the embedded one
 
 	// guarded and kept wake the two loops of Run for all that they do, after a reconnection.
 	guarded, kept chan struct{}
@@ -99,7 +100,8 @@ func Start(o Options) (*Bus, error) {
 	if b.server, err = startServer(o, i, o.Directory.Load().NetworkName()); err != nil {
 		return nil, err
 	}
-	b.o.URLs = withPort(o.URLs, b.Addr())
+	b.addr = b.server.Addr().String()
+	b.o.URLs = withPort(o.URLs, b.addr)
 	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
 	defer cancel()
 	if err := b.connect(ctx); err != nil {
@@ -152,12 +154,7 @@ func withPort(urls []string, addr string) []string {
 }
 
 // Addr is where the embedded server listens, host:port; empty for an external one.
-func (b *Bus) Addr() string {
-	if b.server == nil {
-		return ""
-	}
-	return b.server.Addr().String()
-}
+func (b *Bus) Addr() string { return b.addr }
 
 // Run keeps streams, consumers and revocations as the directory has them, until ctx ends. It returns nil then.
 func (b *Bus) Run(ctx context.Context) error {
@@ -192,7 +189,7 @@ const (
 
 // follow calls do at once, when woken, every minute, after each change of the directory, and a second after a failure.
 func (b *Bus) follow(ctx context.Context, woken <-chan struct{}, do func(context.Context, reason) error) error {
-	for why := anew; ; {
+	for why := polled; ; {
 		another := b.o.Directory.Changed()
 		wait := poll
 		if err := do(ctx, why); err != nil && ctx.Err() == nil {

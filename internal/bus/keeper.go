@@ -133,11 +133,7 @@ func (k *keeper) look(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 	}
-	for publisher := range k.made {
-		if !found[publisher] {
-			delete(k.made, publisher)
-		}
-	}
+	maps.DeleteFunc(k.made, func(publisher authority.State, _ bool) bool { return !found[publisher] })
 	k.held = roads
 	return nil
 }
@@ -146,6 +142,9 @@ func (k *keeper) lookAt(ctx context.Context, js jetstream.JetStream, publisher a
 	stream, err := js.Stream(ctx, streamName(publisher))
 	if err != nil {
 		return notLinked(err)
+	}
+	if same(stream.CachedInfo().Config, k.streamConfig(publisher)) {
+		k.made[publisher] = true
 	}
 	consumers := stream.ListConsumers(ctx)
 	for info := range consumers.Info() {
@@ -201,6 +200,13 @@ func (k *keeper) streamConfig(publisher authority.State) jetstream.StreamConfig 
 		MaxAge: o.MaxAge, MaxBytes: o.PublisherBytes, MaxMsgsPerSubject: subjectMessages, MaxMsgSize: int32(o.MaxPayload),
 		Duplicates: shortest,
 	}
+}
+
+// same reports whether a stream is as it should be: the server takes long to be told so again.
+func same(has, want jetstream.StreamConfig) bool {
+	return slices.Equal(has.Subjects, want.Subjects) && has.NoAck == want.NoAck && has.Storage == want.Storage && has.Replicas == want.Replicas &&
+		has.Discard == want.Discard && has.MaxAge == want.MaxAge && has.MaxBytes == want.MaxBytes &&
+		has.MaxMsgsPerSubject == want.MaxMsgsPerSubject && has.MaxMsgSize == want.MaxMsgSize && has.Duplicates == want.Duplicates
 }
 
 // node brings the consumers of one node up to date; of one that is gone for ever none is left. A suspended node keeps

@@ -69,7 +69,7 @@ func (b *Bus) connect(ctx context.Context) error {
 		return notLinked(err)
 	}
 	b.link.Store(ready)
-	return b.keeper.keep(ctx, anew)
+	return nil
 }
 
 func (b *Bus) systemUser() (nats.Option, error) {
