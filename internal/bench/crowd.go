@@ -17,12 +17,12 @@ import (
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
-	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/testnet"
 )
 
 const (
 	alertCategory = "drugs.trafficking"
+	wanted        = ">" // by every receiver
 	// glance is how long a look at a receiver's cursor waits after the last one: what is measured is not the looking.
 	glance = 20 * time.Millisecond
 	// stuckAfter is when a receiver that gets nothing more makes the run fail.
@@ -91,15 +91,32 @@ func noticeOf(from *testnet.Member) *formatv1.AlertNotice {
 // warm subscribes everybody and publishes the first alerts: keys are handed out, connections are open.
 func (c *crowd) warm(ctx context.Context) error {
 	for _, r := range c.receivers {
-		if _, err := r.Subscribe(ctx, &operatorv1.Subscription{Categories: ">"}); err != nil {
+		officer := exchange.Actor{Account: "officer", Authority: r.Authority, Roles: []string{"user"}}
+		if _, err := r.Daemon.Alerts.AddSubscription(ctx, officer, alert.Wish{Categories: wanted}); err != nil {
 			return err
 		}
 	}
 	if err := c.prepare(ctx, fanWarmUp); err != nil {
 		return err
 	}
-	_, err := c.deliver(ctx, fanWarmUp)
-	return err
+	if _, err := c.deliver(ctx, fanWarmUp); err != nil {
+		return err
+	}
+	if err := c.confirmed(ctx); err != nil {
+		return err
+	}
+	return c.onBus()
+}
+
+// onBus fails where a receiver has no access to the bus with the filters of now: everything would be delivered all the
+// same, by the direct road, and its figures would be those.
+func (c *crowd) onBus() error {
+	for _, r := range c.receivers {
+		if s := r.Daemon.Bus.Status(); s.Connected.IsZero() || s.Last != nil {
+			return fault.Wrap(s.Last, fault.Retry, "bus-away", "measure", r.Authority.String()+" has no access to the bus")
+		}
+	}
+	return nil
 }
 
 // prepare writes drafts; those before have been submitted.
