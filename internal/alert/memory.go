@@ -225,6 +225,13 @@ func (d *Desk) refresh(ctx context.Context) (bool, error) {
 	return changed, nil
 }
 
+// unread makes the next refresh report a change, whatever it finds.
+func (m *memory) unread() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.print = "unread"
+}
+
 // wishesOf are the active subscriptions of authorities that may act here, as far as their competence goes.
 func wishesOf(view directory.View, local []authority.Name, subs []ledger.Subscription) []wish {
 	var out []wish
@@ -284,8 +291,10 @@ func (d *Desk) following(ctx context.Context) {
 		changed := d.Directory.Changed()
 		more, err := d.refresh(ctx)
 		if err == nil && (more || first) {
-			err = d.reconsider(ctx)
-			first = err != nil
+			if err = d.reconsider(ctx); err != nil {
+				d.memory.unread()
+			}
+			first = false
 		}
 		if err != nil && ctx.Err() == nil {
 			d.Log.Error("subscriptions could not be followed", zap.Error(err))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
@@ -75,7 +77,8 @@ func (d *Desk) AddSubscription(ctx context.Context, a exchange.Actor, w Wish) (l
 	if err != nil {
 		return ledger.Subscription{}, err
 	}
-	return s, d.subscribed(ctx)
+	d.subscribed(ctx)
+	return s, nil
 }
 
 func (d *Desk) checkWish(w Wish) error {
@@ -119,14 +122,18 @@ func (d *Desk) allowSubscription(ctx context.Context, a exchange.Actor, action s
 	return d.Gate.Allow(ctx, a, action, exchange.Resource{Own: s.Own, Author: s.Author, State: message.State(s.Status), FourEyes: d.FourEyes})
 }
 
-// subscribed makes a change of subscriptions count, at once. If the machine stops before, start-up reads them.
-func (d *Desk) subscribed(ctx context.Context) error {
+// subscribed makes a committed change of subscriptions count, at once. If that fails the loop tries again; if the machine
+// stops before, start-up reads them.
+func (d *Desk) subscribed(ctx context.Context) {
 	more, err := d.refresh(ctx)
 	if more && err == nil {
 		err = d.reconsider(ctx)
 	}
+	if err != nil {
+		d.memory.unread()
+		d.Log.Warn("a subscription does not count yet", zap.Error(err))
+	}
 	poke(d.stale)
-	return err
 }
 
 // ApproveSubscription confirms a subscription that waits.
@@ -151,7 +158,8 @@ func (d *Desk) ApproveSubscription(ctx context.Context, a exchange.Actor, id mes
 	if err != nil {
 		return ledger.Subscription{}, err
 	}
-	return s, d.subscribed(ctx)
+	d.subscribed(ctx)
+	return s, nil
 }
 
 // Subscriptions lists those of the actor's authority.
@@ -183,7 +191,8 @@ func (d *Desk) RemoveSubscription(ctx context.Context, a exchange.Actor, id mess
 	if err != nil {
 		return err
 	}
-	return d.subscribed(ctx)
+	d.subscribed(ctx)
+	return nil
 }
 
 // subscription reads one of the actor's authority. Another authority's does not exist for them.
