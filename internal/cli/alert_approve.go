@@ -15,6 +15,9 @@ import (
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 )
 
+// mostReleased is how many alerts that went out are named one by one.
+const mostReleased = 50
+
 type approval struct {
 	digest string
 	all    bool
@@ -158,7 +161,10 @@ func (a *app) reportReleased(out []released, stopped error) error {
 		}
 	}
 	err = a.print(map[string]any{"approved": len(out) - failed, "failed": failed, "alerts": out}, func(wr io.Writer) {
-		for _, r := range out {
+		for i, r := range out {
+			if r.Error == "" && i >= mostReleased {
+				continue // the sum says it
+			}
 			if r.Error != "" {
 				fmt.Fprintf(wr, "%s  FAILED: %s\n", r.ID, strings.TrimSpace(r.Error))
 				continue

@@ -27,6 +27,8 @@ import (
 const (
 	formatSDN = "sdn"
 	formatCSV = "csv"
+	// entriesOfSDN is the file whose rows are entries; those of the others only add to them.
+	entriesOfSDN = "sdn.csv"
 )
 
 type importFlags struct {
@@ -43,7 +45,7 @@ func (a *app) importAlertsCommand() *cobra.Command {
 			"approve --all), else to its audience. sdn is the list of Specially Designated Nationals, a folder with sdn.csv,\n" +
 			"add.csv, alt.csv and sdn_comments.csv: its entries for narcotics trafficking and transnational criminal\n" +
 			"organisations. csv is the table that enlace alert export writes.\n\n" +
-			"A row that cannot be read is reported with file and line, and skipped. With --resume a file remembers what was\n" +
+			"A row that cannot be read, or that adds to no entry, is reported with file and line, and skipped. With --resume a file remembers what was\n" +
 			"submitted; the same command with the same file goes on where it was cut off and submits nothing twice.\n" +
 			"Exit code 0 only if every entry was read and submitted, now or before.",
 		Example: "  enlace alert import --format sdn ./ofac --resume ofac.resume\n  enlace alert import --format csv alerts.csv --exercise --expires 30d\n  enlace alert import --format csv alerts.csv --dry-run",
@@ -81,6 +83,7 @@ type imported struct {
 	Submitted int            `json:"submitted"`
 	Skipped   int            `json:"skipped"`
 	Failed    int            `json:"failed"`
+	Unread    int            `json:"unread"` // rows that are entries and could not be read
 	States    map[string]int `json:"states"`
 	Failures  []failedEntry  `json:"failures"`
 	Problems  []problem      `json:"problems"`
@@ -171,6 +174,9 @@ func (i *importing) entries(report func(format.Problem)) iter.Seq2[format.Alert,
 func (i *importing) survey() error {
 	report := func(p format.Problem) {
 		i.out.Problems = append(i.out.Problems, problem(p))
+		if i.f.format != formatSDN || p.File == entriesOfSDN {
+			i.out.Unread++
+		}
 		i.a.note("%s:%d: %s", clean(p.File), p.Line, clean(p.Reason))
 	}
 	keys := names{}
@@ -334,16 +340,15 @@ func (i *importing) report(stopped error) error {
 	if err := i.a.print(i.out, i.print); err != nil {
 		return err
 	}
-	left := i.out.Failed + len(i.out.Problems)
 	switch {
 	case stopped != nil:
 		return stopped
-	case left == 0:
+	case i.out.Failed+i.out.Unread == 0:
 		return nil
-	case len(i.out.Problems) == 0 && !slices.ContainsFunc(i.out.Failures, func(f failedEntry) bool { return f.kind != fault.Retry }):
+	case i.out.Unread == 0 && !slices.ContainsFunc(i.out.Failures, func(f failedEntry) bool { return f.kind != fault.Retry }):
 		return fault.New(fault.Retry, "not-all", "import alerts", "the node could not take all of them now").WithHint("run it again, with the same --resume file")
 	}
-	return fault.New(fault.Invalid, "not-all", "import alerts", fmt.Sprintf("%d entries and %d rows were left out, see above", i.out.Failed, len(i.out.Problems)))
+	return fault.New(fault.Invalid, "not-all", "import alerts", fmt.Sprintf("%d entries failed and %d could not be read, see above", i.out.Failed, i.out.Unread))
 }
 
 func (i *importing) print(wr io.Writer) {

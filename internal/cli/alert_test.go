@@ -488,3 +488,19 @@ func FuzzAlertFile(f *testing.F) {
 		}
 	})
 }
+
+// TestDoctorKnowsTheBus: what the monitor says of the road of alerts comes with what to do.
+func TestDoctorKnowsTheBus(t *testing.T) {
+	found := diagnose(&operatorv1.GetStatusResponse{Freshness: "fresh", Components: []*operatorv1.Component{
+		{Name: "bus", Text: "not connected"}, {Name: "proofs", Text: "1 kept"}, {Name: "nudge", Text: "no mail server"},
+	}}, testClock())
+	general := advice("something else")
+	if len(found) != 3 {
+		t.Fatalf("found %v", found)
+	}
+	for _, d := range found {
+		if d.Level != levelRed || d.Advice == general {
+			t.Errorf("%+v", d)
+		}
+	}
+}
