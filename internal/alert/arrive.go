@@ -1,7 +1,6 @@
 package alert
 
 import (
-	"context"
 	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -18,26 +17,14 @@ const unmatched message.AlertState = "UNMATCHED"
 
 // Codes of a rejection beside those of room message. PROTOCOL 8.4.
 const (
-	codeNotCompetent = "not-competent"       // the issuer has not declared that it issues alerts of the category
-	codeNotIssuer    = "not-issuer"          // somebody moves an alert that another authority issued
-	codeTaken        = "conversation-exists" // another authority's alert has this name already
+	codeNotCompetent = "not-competent" // the issuer has not declared that it issues alerts of the category
+	codeNotIssuer    = "not-issuer"    // somebody names or moves an alert of another authority
 	codeUnknown      = "unknown-conversation"
 )
 
 // Examine judges an alert to an audience before any transaction: a rejection code, or "". PROTOCOL 8.4.
 func (d *Desk) Examine(a seal.Alert) string {
-	s, code := d.wellFormed(a.Header, a.Content)
-	if code != "" || !a.Header.Kind.MayBroadcast() {
-		return code
-	}
-	err := d.Ledger.View(context.Background(), func(r ledger.Reader) error {
-		var err error
-		code, err = foreign(r, a.Header, s)
-		return err
-	})
-	if err != nil {
-		return "" // Place looks again
-	}
+	_, code := d.wellFormed(a.Header, a.Content)
 	return code
 }
 
@@ -60,6 +47,9 @@ func (d *Desk) Judge(h message.Header, c seal.Content) (string, error) {
 
 // wellFormed reads content and judges what needs no ledger.
 func (d *Desk) wellFormed(h message.Header, c seal.Content) (said, string) {
+	if h.Kind != message.KindAlertFeedback && !h.Conversation.IsOf(h.Sender) {
+		return said{}, codeNotIssuer
+	}
 	s, err := read(h.Kind, c)
 	if err != nil {
 		if code := fault.CodeOf(err); code != "" {
@@ -80,25 +70,6 @@ func (d *Desk) wellFormed(h message.Header, c seal.Content) (said, string) {
 		return s, message.RefuseAlert(h.Audience == nil, s.notice, s.subjects, s.files, d.Lists)
 	}
 	return s, ""
-}
-
-// foreign is the code of a message about an alert that another authority issued. A row of version 0 came from a
-// cancellation alone and is nobody's alert: a cancellation of whoever knows the name must not keep the alert out.
-func foreign(r ledger.Reader, h message.Header, s said) (string, error) {
-	rows, err := r.AlertsOf(h.Conversation)
-	if err != nil || s.feedback != nil {
-		return "", err
-	}
-	for _, row := range rows {
-		switch {
-		case row.Issuer == h.Sender || (row.Version == 0 && row.Direction == ledger.In):
-		case h.Kind == message.KindAlert:
-			return codeTaken, nil
-		default:
-			return codeNotIssuer, nil
-		}
-	}
-	return "", nil
 }
 
 // Place records what an alert to an audience means for the authorities of this node, in the transaction that stores it.
@@ -146,11 +117,8 @@ type placing struct {
 }
 
 func (p *placing) run() (string, error) {
-	code, err := foreign(p.tx, p.h, p.s)
-	if err != nil || code != "" {
-		return code, err
-	}
 	if p.s.notice != nil {
+		var err error
 		if p.ended, err = p.cancelled(); err != nil {
 			return "", err
 		}

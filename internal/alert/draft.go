@@ -30,7 +30,7 @@ func (d *Desk) Create(ctx context.Context, a exchange.Actor, c Composition) (mes
 		return message.ID{}, fault.New(fault.Denied, "not-served", op, "this node does not serve the issuing authority, or it may not act now")
 	}
 	now := d.Clock()
-	id, err := message.NewID(now, d.Random)
+	id, err := message.NewIDOf(c.From, now, d.Random)
 	if err != nil {
 		return message.ID{}, err
 	}

@@ -262,6 +262,7 @@ func TestNobodyWithoutCompetence(t *testing.T) {
 	if _, err := mx.Cancel(ctx, mx.actor(), id, &formatv1.Cancellation{Reason: "ERROR"}); err != nil {
 		t.Errorf("cancelled: %v", err)
 	}
+	jm.until("cancelled", id, state(message.AlertCancelled))
 }
 
 // TestRedAndPersons: TLP:RED never goes to a category, a trend never names a person. domain.md 4.4, 4.9.

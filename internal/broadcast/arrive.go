@@ -164,7 +164,8 @@ func (b *Broadcaster) judge(view directory.View, k epochKey, a arrival) (string,
 		}
 		return fault.CodeOf(err), nil
 	}
-	if !competent(view, h.Sender, h.Category) {
+	// Whoever lost its competence must still be able to call an alert back.
+	if h.Kind != message.KindAlertCancel && !competent(view, h.Sender, h.Category) {
 		if h.Position > view.Snapshot().Position() {
 			return "", fault.New(fault.Retry, "directory-behind", opArrive, "the publisher's directory is newer than the one here")
 		}

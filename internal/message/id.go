@@ -1,12 +1,14 @@
 package message
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 )
 
@@ -25,6 +27,24 @@ func NewID(t time.Time, random io.Reader) (ID, error) {
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	return id, nil
+}
+
+// NewIDOf makes an ID that no other authority can give to something of its own: alerts are named so. PROTOCOL 7.4.
+func NewIDOf(owner authority.Name, t time.Time, random io.Reader) (ID, error) {
+	id, err := NewID(t, random)
+	copy(id[ownFrom:], ownPart(owner, id))
+	return id, err
+}
+
+// IsOf reports whether an authority could have given the ID.
+func (id ID) IsOf(owner authority.Name) bool { return bytes.Equal(id[ownFrom:], ownPart(owner, id)) }
+
+// ownFrom is where the part of an ID begins that binds it to who gave it.
+const ownFrom = 12
+
+func ownPart(owner authority.Name, id ID) []byte {
+	sum := DigestOf(append([]byte("enlace/v1/alert-id\n"+owner.String()+"\n"), id[:ownFrom]...))
+	return sum[:len(id)-ownFrom]
 }
 
 // ParseID reads the text form.

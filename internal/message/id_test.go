@@ -2,10 +2,12 @@ package message
 
 import (
 	"bytes"
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/vectortest"
 )
@@ -94,4 +96,33 @@ func FuzzParseID(f *testing.F) {
 			t.Errorf("%q reads as %s", s, id)
 		}
 	})
+}
+
+// An ID of one authority is no other's, whatever part of it is changed. PROTOCOL 7.4.
+func TestOwnID(t *testing.T) {
+	mx, err := authority.ParseName("mx/fgr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	jm, err := authority.ParseName("jm/jcf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := NewIDOf(mx, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := ParseID(id.String()); err != nil || again != id {
+		t.Errorf("the ID is not one: %v", err)
+	}
+	if !id.IsOf(mx) || id.IsOf(jm) {
+		t.Error("the ID is not its maker's alone")
+	}
+	for i := range id {
+		changed := id
+		changed[i] ^= 1
+		if changed.IsOf(mx) {
+			t.Errorf("byte %d changes nothing", i)
+		}
+	}
 }
