@@ -20,7 +20,7 @@ const opArrive = "receive alert"
 // the same again later. Who put it on the bus does not matter: what is not signed by its publisher is dropped unstored.
 // PROTOCOL 7.4.
 func (b *Broadcaster) Take(ctx context.Context, subject string, frame []byte) error {
-	err := b.take(ctx, subject, frame)
+	_, err := b.take(ctx, subject, frame)
 	if err == nil || fault.Is(err, fault.Retry) || ctx.Err() != nil {
 		return err
 	}
@@ -57,33 +57,34 @@ func after(taken int, err error) error {
 	return err
 }
 
-// take: bound, verify, find the key, open, verify, judge, commit. PROTOCOL 7.4.
-func (b *Broadcaster) take(ctx context.Context, on string, raw []byte) error {
+// take: bound, verify, find the key, open, verify, judge, commit. It reports whether the frame is held, to be taken again.
+// PROTOCOL 7.4.
+func (b *Broadcaster) take(ctx context.Context, on string, raw []byte) (bool, error) {
 	subject, err := message.ParseSubject(on)
 	if err != nil {
-		return err
+		return false, err
 	}
 	view := b.Directory.Load().At(b.Clock())
 	parsed, err := seal.ParseFrame(raw)
 	if err != nil {
-		return err
+		return false, err
 	}
 	f, err := parsed.Verify(b.nodeKey(view))
 	if err != nil {
-		return dropUnknown(err)
+		return false, dropUnknown(err)
 	}
 	if f.Publisher == b.Node {
-		return nil // our own, come round
+		return false, nil // our own, come round
 	}
 	if err := b.published(view, subject, f); err != nil {
-		return err
+		return false, err
 	}
 	k, err := b.keyOf(ctx, f.Publisher, f.KeyFingerprint)
 	if fault.Is(err, fault.NotFound) {
-		return b.hold(ctx, subject, f)
+		return true, b.hold(ctx, subject, f)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	return b.open(ctx, view, subject, f, k)
 }
@@ -121,13 +122,13 @@ type arrival struct {
 }
 
 // open opens a frame with its epoch key and stores what it finds.
-func (b *Broadcaster) open(ctx context.Context, view directory.View, subject message.Subject, f seal.Frame, k epochKey) error {
+func (b *Broadcaster) open(ctx context.Context, view directory.View, subject message.Subject, f seal.Frame, k epochKey) (bool, error) {
 	if f.Incarnation != k.chain.Incarnation || f.Epoch != k.number {
-		return fault.New(fault.Invalid, "wrong-key", opArrive, "the frame names another epoch than its key belongs to")
+		return false, fault.New(fault.Invalid, "wrong-key", opArrive, "the frame names another epoch than its key belongs to")
 	}
 	opened, err := f.Open(k.key)
 	if err != nil {
-		return err // without a number there is nothing to refuse
+		return false, err // without a number there is nothing to refuse
 	}
 	a := arrival{frame: f, subject: subject, chain: k.chain, opened: opened}
 	a.alert, err = opened.Verify(b.signingKey(view))
@@ -138,11 +139,11 @@ func (b *Broadcaster) open(ctx context.Context, view directory.View, subject mes
 	}
 	switch {
 	case fault.Is(err, fault.Retry):
-		return b.hold(ctx, subject, f)
+		return true, b.hold(ctx, subject, f)
 	case err != nil:
-		return err
+		return false, err
 	}
-	return b.store(ctx, a)
+	return false, b.store(ctx, a)
 }
 
 // judge is the code of what is wrong with an alert whose signatures hold, or empty. What may pass is Retry. PROTOCOL 7.4.

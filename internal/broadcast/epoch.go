@@ -32,7 +32,7 @@ type Ready struct {
 type audience struct {
 	epoch   uint64
 	members message.Digest
-	nodes   []authority.Node // other member nodes
+	nodes   []authority.Node // other member nodes, in order
 	key     seal.EpochKey
 	// position is the one that the epoch was made at.
 	position uint64
@@ -65,7 +65,7 @@ func (b *Broadcaster) Prepare(ctx context.Context, category authority.Category, 
 	d.id = d.Audience.ID(category)
 	d.digest = message.Digest(directory.MembersDigest(d.Members))
 	known, err := b.audience(ctx, d.id)
-	if err == nil && known.members == d.digest && b.recent(known) {
+	if err == nil && known.members == d.digest && b.recent(known) && slices.Equal(known.nodes, names(nodesOf(d.Members, b.Node))) {
 		d.epoch, d.key = known.epoch, known.key
 		return d.Ready, nil
 	}

@@ -71,6 +71,9 @@ func (w *walk) run() error {
 	if err := w.begin(); err != nil {
 		return err
 	}
+	if w.wrong {
+		return w.contradiction()
+	}
 	for entry, hash := range w.x.Walk() {
 		if err := w.step(entry, hash); err != nil {
 			return err
@@ -108,17 +111,33 @@ func (w *walk) begin() error {
 		return err
 	}
 	w.at = at
-	if w.x.First > w.at.Position+1 {
-		// What lies between was published while this node was no member.
-		w.pass(w.at.Position+1, w.x.First-1)
-		w.at.Position, w.at.Hash = w.x.First-1, w.x.Previous
+	switch {
+	case w.x.First > w.at.Position+1:
+		// What lies between was published while this node was no member. From here on the chain is what the publisher says it
+		// was, so a receipt over it claims nothing of what came before.
+		w.at.First, w.at.Position, w.at.Hash = w.x.First, w.x.First-1, w.x.Previous
+		w.at.Passed, w.at.Refused = []ledger.Range{{First: 1, Last: w.x.First - 1}}, nil
+	case w.x.First == w.at.Position+1 && w.x.Previous != w.at.Hash:
+		w.wrong = true
+		return nil
 	}
-	entries, err := w.tx.Entries(w.chain, w.x.First, len(w.x.Entries))
-	w.known = make(map[uint64]ledger.Entry, len(entries))
-	for _, e := range entries {
-		w.known[e.Number] = e
+	return w.recall()
+}
+
+// recall reads what is known of the numbers of the index.
+func (w *walk) recall() error {
+	w.known = make(map[uint64]ledger.Entry, len(w.x.Entries))
+	for from := w.x.First; from <= w.x.Last(); {
+		page, err := w.tx.Entries(w.chain, from, ledger.MaxPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, e := range page {
+			w.known[e.Number] = e
+		}
+		from = page[len(page)-1].Number + 1
 	}
-	return err
+	return nil
 }
 
 // pass adds numbers to those that were not wanted; ranges that touch become one.
@@ -163,7 +182,7 @@ func (w *walk) step(e seal.ChainEntry, hash message.Digest) error {
 // judge decides what becomes of a number whose frame is not here.
 func (w *walk) judge(row *ledger.Entry, e seal.ChainEntry) error {
 	row.State = ledger.EntryKnown
-	if !w.b.inbox.Wants(directory.Rule(w.at.Rule), e.Subject) {
+	if w.passes(e) {
 		row.State = ledger.EntryPassed
 		return nil
 	}
@@ -179,6 +198,15 @@ func (w *walk) judge(row *ledger.Entry, e seal.ChainEntry) error {
 		row.State = ledger.EntryStored
 	}
 	return err
+}
+
+// passes reports whether a number is passed over. While one before it is wanted and not here, nothing is: it may be the
+// update of that one, or its end, which this node must have. Nor is more passed over than a receipt can say.
+func (w *walk) passes(e seal.ChainEntry) bool {
+	if w.stopped || len(w.at.Passed) >= message.MaxRanges {
+		return false
+	}
+	return !w.b.inbox.Wants(directory.Rule(w.at.Rule), e.Subject)
 }
 
 // advance moves the position over a number that is decided, as long as none before it is open.

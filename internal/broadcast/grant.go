@@ -14,6 +14,9 @@ import (
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
+// codeTooOld answers a grant whose audience lies too far back to be computed again: the publisher makes a new epoch.
+const codeTooOld = "too-old"
+
 // readGrant takes an epoch key if its package holds: signed by who grants it, for an audience that this node computes
 // alike and is a member of. PROTOCOL 7.2, 7.3.
 func (b *Broadcaster) readGrant(c seal.Control, body []byte) (act, error) {
@@ -60,7 +63,7 @@ func (b *Broadcaster) borneOut(p seal.EpochPackage) error {
 	}
 	base, ok := b.Directory.At(p.Audience.Position)
 	if !ok {
-		return fault.New(fault.Invalid, "too-old", opControl, "the audience was computed too long ago to be computed again")
+		return fault.New(fault.Invalid, codeTooOld, opControl, "the audience was computed too long ago to be computed again")
 	}
 	members, err := directory.Recompute(base, p.Restrictions, p.Time, p.Category, directory.Rule(p.Audience.Rule), p.Audience.States)
 	if err != nil {

@@ -35,7 +35,7 @@ func (b *Broadcaster) hold(ctx context.Context, subject message.Subject, f seal.
 		if waiting+uint64(len(f.Bytes)) > b.HeldQuota {
 			return fault.New(fault.Denied, "quota", opArrive, "more frames of this publisher wait for keys than are kept")
 		}
-		return tx.PutHeld(ledger.Held{Publisher: f.Publisher, Fingerprint: f.KeyFingerprint, Subject: subject.String(), Frame: f.Bytes, Recorded: b.Clock()})
+		return tx.PutHeld(ledger.Held{Publisher: f.Publisher, Fingerprint: f.KeyFingerprint, Hash: f.Chain, Subject: subject.String(), Frame: f.Bytes, Recorded: b.Clock()})
 	})
 	if err == nil {
 		poke(b.thirst)
@@ -43,42 +43,31 @@ func (b *Broadcaster) hold(ctx context.Context, subject message.Subject, f seal.
 	return err
 }
 
-// release takes the frames that waited for a key. A frame that cannot be taken yet goes to the end of those that wait.
+// release takes the frames that waited for a key. One that cannot be taken yet stays where it is.
 func (b *Broadcaster) release(ctx context.Context, publisher authority.Node, fingerprint message.Digest) error {
-	var last int64
-	for {
-		held, err := b.heldFor(ctx, publisher, fingerprint)
+	for after := int64(0); ; {
+		var held []ledger.Held
+		err := b.Ledger.View(ctx, func(r ledger.Reader) error {
+			var err error
+			held, err = r.HeldFor(publisher, fingerprint, after, releaseBatch)
+			return err
+		})
 		if err != nil || len(held) == 0 {
 			return err
 		}
-		if last == 0 {
-			last = held[len(held)-1].Seq
-		}
 		for _, h := range held {
-			if h.Seq > last {
-				return nil // it was put back just now
-			}
+			after = h.Seq
 			if err := b.retake(ctx, h); err != nil {
 				return err
 			}
 		}
-		last = max(last, held[len(held)-1].Seq)
 	}
-}
-
-func (b *Broadcaster) heldFor(ctx context.Context, publisher authority.Node, fingerprint message.Digest) ([]ledger.Held, error) {
-	var held []ledger.Held
-	err := b.Ledger.View(ctx, func(r ledger.Reader) error {
-		var err error
-		held, err = r.HeldFor(publisher, fingerprint, releaseBatch)
-		return err
-	})
-	return held, err
 }
 
 // retake takes a held frame once more. If the machine stops between the two commits it is taken twice, which is found.
 func (b *Broadcaster) retake(ctx context.Context, h ledger.Held) error {
-	if err := b.Take(ctx, h.Subject, h.Frame); err != nil {
+	waits, err := b.take(ctx, h.Subject, h.Frame)
+	if waits || fault.Is(err, fault.Retry) || ctx.Err() != nil {
 		return err
 	}
 	return b.Ledger.Update(ctx, func(tx ledger.Tx) error { return tx.DeleteHeld(h.Seq) })

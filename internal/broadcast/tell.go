@@ -116,6 +116,9 @@ func (b *Broadcaster) grant(ctx context.Context, to directory.NodeEntry, row led
 	if err != nil {
 		return err
 	}
+	if code == codeTooOld {
+		return b.renew(ctx, to.Node, row)
+	}
 	return b.Ledger.Update(ctx, func(tx ledger.Tx) error {
 		m, err := tx.Member(row.Audience, to.Node)
 		if err != nil || m.Epoch >= number || !m.Removed.IsZero() {
@@ -128,6 +131,25 @@ func (b *Broadcaster) grant(ctx context.Context, to directory.NodeEntry, row led
 		}
 		return second(tx.Append(b.event("granted", message.Key{}, message.DigestOf(epoch.Package), to.Node.String()+" "+code)))
 	})
+}
+
+// renew makes a new epoch for a member that can compute the audience of an old one no longer. It is as one that has
+// joined: alerts in force are issued to it again.
+func (b *Broadcaster) renew(ctx context.Context, n authority.Node, row ledger.Broadcast) error {
+	err := b.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		m, err := tx.Member(row.Audience, n)
+		if err != nil {
+			return err
+		}
+		return b.remove(tx, m)
+	})
+	if err != nil {
+		return err
+	}
+	// If the machine stops here, the next look at the directory finds that a member is missing.
+	b.keys.forget(row.Audience)
+	_, err = b.Prepare(ctx, row.Category, directory.Rule(row.Rule), row.States)
+	return err
 }
 
 // tellIndex sends what is immediate, then the index, then what the node misses. It reports whether there is reason to

@@ -155,9 +155,11 @@ type Held struct {
 	Seq         int64
 	Publisher   authority.Node
 	Fingerprint message.Digest
-	Subject     string
-	Frame       []byte
-	Recorded    time.Time
+	// Hash is the frame's chain hash: a frame is held once.
+	Hash     message.Digest
+	Subject  string
+	Frame    []byte
+	Recorded time.Time
 }
 
 // Control is what this node has answered to a control envelope; it is kept until the envelope has expired.
@@ -226,8 +228,8 @@ type BroadcastReader interface {
 	Indexes(chain Chain, from uint64, limit int) ([]Index, error)
 	// HeldBytes is how many bytes of frames wait for keys of a publisher.
 	HeldBytes(publisher authority.Node) (uint64, error)
-	// HeldFor lists frames that wait for a key, in order of Seq; at most limit.
-	HeldFor(publisher authority.Node, fingerprint message.Digest, limit int) ([]Held, error)
+	// HeldFor lists frames that wait for a key and were held after a Seq, in order of Seq; at most limit.
+	HeldFor(publisher authority.Node, fingerprint message.Digest, after int64, limit int) ([]Held, error)
 	// HeldPublishers lists whose keys frames wait for, by name.
 	HeldPublishers() ([]authority.Node, error)
 	Control(from authority.Node, id message.ID) (Control, error)
@@ -253,6 +255,7 @@ type BroadcastTx interface {
 	PutEntry(e Entry) error
 	// PutIndex keeps a signed index; one of the same chain, First and Last is replaced.
 	PutIndex(x Index) error
+	// PutHeld holds a frame; one that is held already stays as it is.
 	PutHeld(h Held) error
 	// DeleteHeld forgets a frame; its Seq is not given again.
 	DeleteHeld(seq int64) error

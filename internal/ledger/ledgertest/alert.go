@@ -293,7 +293,7 @@ func (s *suite) noAlerts() {
 			"following of":  func() (int, error) { return count(r.FollowingOf(node)) },
 			"entries":       func() (int, error) { return count(r.Entries(chain, 0, 1)) },
 			"indexes":       func() (int, error) { return count(r.Indexes(chain, 0, 1)) },
-			"held":          func() (int, error) { return count(r.HeldFor(node, digest, 1)) },
+			"held":          func() (int, error) { return count(r.HeldFor(node, digest, 0, 1)) },
 			"publishers":    func() (int, error) { return count(r.HeldPublishers()) },
 			"proofs":        func() (int, error) { return count(r.Proofs(1)) },
 			"alerts of":     func() (int, error) { return count(r.AlertsOf(id)) },

@@ -139,21 +139,23 @@ func (s *suite) indexes() {
 func (s *suite) held() {
 	key, other := message.Digest{1}, message.Digest{2}
 	frame := func(publisher string, key message.Digest, text string, at time.Duration) ledger.Held {
-		return ledger.Held{Publisher: s.node(publisher), Fingerprint: key, Subject: "alert.x", Frame: []byte(text), Recorded: start.Add(at)}
+		return ledger.Held{Publisher: s.node(publisher), Fingerprint: key, Hash: message.DigestOf([]byte(text)), Subject: "alert.x", Frame: []byte(text), Recorded: start.Add(at)}
 	}
 	one, two, three := frame("jm/node/primary", key, "one", 0), frame("jm/node/primary", key, "two!", 1e9), frame("jm/node/primary", other, "three", 2e9)
 	far, none := frame("gt/node/primary", key, "far", 3e9), frame("do/node/primary", key, "", 3e9)
 	none.Subject, none.Frame = "", nil
-	written(s, ledger.Tx.PutHeld, one, two, three, far, none)
+	written(s, ledger.Tx.PutHeld, one, two, three, far, none, one)
 	one.Seq, two.Seq, three.Seq, far.Seq, none.Seq = 1, 2, 3, 4, 5
 	s.again()
 	s.heldSums(map[string]uint64{"jm": 12, "gt": 3, "do": 0, "mx": 0})
 	s.view(func(r ledger.Reader) error {
-		list, err := r.HeldFor(one.Publisher, key, 10)
+		list, err := r.HeldFor(one.Publisher, key, 0, 10)
 		same(s, "held", list, err, []ledger.Held{one, two})
-		list, err = r.HeldFor(one.Publisher, key, 1)
+		list, err = r.HeldFor(one.Publisher, key, 0, 1)
 		same(s, "first held", list, err, []ledger.Held{one})
-		list, err = r.HeldFor(none.Publisher, key, 10)
+		list, err = r.HeldFor(one.Publisher, key, one.Seq, 10)
+		same(s, "held after the first", list, err, []ledger.Held{two})
+		list, err = r.HeldFor(none.Publisher, key, 0, 10)
 		same(s, "held without a frame", list, err, []ledger.Held{none})
 		nodes, err := r.HeldPublishers()
 		same(s, "publishers", nodes, err, []authority.Node{none.Publisher, far.Publisher, one.Publisher})
@@ -165,7 +167,7 @@ func (s *suite) held() {
 	s.again()
 	written(s, ledger.Tx.PutHeld, far)
 	s.update(func(t ledger.Tx) error {
-		again, err := t.HeldFor(far.Publisher, key, 10)
+		again, err := t.HeldFor(far.Publisher, key, 0, 10)
 		s.must(err)
 		if len(again) != 1 || again[0].Seq <= none.Seq {
 			s.Errorf("held again = %+v, want a seq that nobody has had", again)

@@ -125,7 +125,7 @@ func ask(t *testing.T, r reader) {
 		"links":    all(first(r.LinksOf(key)), first(r.Links(message.Digest{}, 1, 1)), first(r.LinksAfter(1, 1))),
 		"members":  all(first(r.Members(message.Digest{})), first(r.MembersOf(node)), first(r.MembersDue(now, 1)), first(r.NextMember())),
 		"chains":   all(first(r.FollowingOf(node)), first(r.Entries(chain, 1, 1)), first(r.Proofs(1))),
-		"held":     all(first(r.HeldBytes(node)), first(r.HeldFor(node, message.Digest{}, 1))),
+		"held":     all(first(r.HeldBytes(node)), first(r.HeldFor(node, message.Digest{}, 0, 1))),
 		"alerts":   all(first(r.AlertsOf(key.ID)), first(r.AlertsSince(1, 1)), first(r.AlertCursor())),
 		"lists":    all(first(r.Alerts(ledger.AlertFilter{Own: own, BeforeCursor: 5})), first(r.Alerts(ledger.AlertFilter{Direction: ledger.Out}))),
 		"in force": all(first(r.AlertsExpired(now, 1)), first(r.NextExpiry()), first(r.AlertsIn(own.State(), authority.Category{}))),

@@ -105,14 +105,14 @@ func (t reader) HeldBytes(publisher authority.Node) (uint64, error) {
 }
 
 // HeldFor implements [ledger.BroadcastReader].
-func (t reader) HeldFor(publisher authority.Node, fingerprint message.Digest, limit int) ([]ledger.Held, error) {
+func (t reader) HeldFor(publisher authority.Node, fingerprint message.Digest, after int64, limit int) ([]ledger.Held, error) {
 	scan := func(r *row) ledger.Held {
 		return ledger.Held{
-			Seq: r.integer(), Publisher: publisher, Fingerprint: fingerprint, Subject: r.text(), Recorded: r.time(), Frame: r.blob(),
+			Seq: r.integer(), Publisher: publisher, Fingerprint: fingerprint, Hash: r.digest(), Subject: r.text(), Recorded: r.time(), Frame: r.blob(),
 		}
 	}
-	return list(t.c, scan, `SELECT seq, subject, recorded, frame FROM held WHERE publisher = ? AND fingerprint = ?
-		ORDER BY seq LIMIT ?`, publisher.String(), fingerprint, ledger.PageSize(limit))
+	return list(t.c, scan, `SELECT seq, hash, subject, recorded, frame FROM held WHERE publisher = ? AND fingerprint = ? AND seq > ?
+		ORDER BY seq LIMIT ?`, publisher.String(), fingerprint, after, ledger.PageSize(limit))
 }
 
 // HeldPublishers implements [ledger.BroadcastReader].

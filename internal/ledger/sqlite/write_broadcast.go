@@ -155,8 +155,8 @@ func (t tx) PutIndex(x ledger.Index) error {
 
 // PutHeld implements [ledger.BroadcastTx].
 func (t tx) PutHeld(h ledger.Held) error {
-	return t.c.exec("INSERT INTO held (publisher, fingerprint, subject, recorded, frame) VALUES (?, ?, ?, ?, ?)",
-		h.Publisher.String(), h.Fingerprint, h.Subject, h.Recorded, h.Frame)
+	return t.c.exec("INSERT OR IGNORE INTO held (publisher, fingerprint, hash, subject, recorded, frame) VALUES (?, ?, ?, ?, ?, ?)",
+		h.Publisher.String(), h.Fingerprint, h.Hash, h.Subject, h.Recorded, h.Frame)
 }
 
 // DeleteHeld implements [ledger.BroadcastTx].

@@ -125,11 +125,13 @@ CREATE TABLE held (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     publisher   TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
+    hash        BLOB NOT NULL,
     subject     TEXT NOT NULL,
     recorded    INTEGER NOT NULL,
     frame       BLOB NOT NULL
 ) STRICT;
 CREATE INDEX held_key ON held (publisher, fingerprint);
+CREATE UNIQUE INDEX held_hash ON held (publisher, hash);
 CREATE INDEX held_recorded ON held (recorded);
 
 -- The sums over held, kept because they are asked for at every frame that is to be held.
