@@ -83,7 +83,11 @@ func (o Options) messages(ctx context.Context, into Report) error {
 		return nil
 	}
 	floors, ours := taken{}, taken{}
-	err := between(func(when string) error { return o.floor(ctx, when, floors) }, func() error { return o.network(ctx, ours) })
+	err := between(func(when string) error {
+		return o.within("floor-"+when, func(dir string) error { return o.floor(ctx, dir, when, floors) })
+	}, func() error {
+		return o.within("pair", func(dir string) error { return o.network(ctx, dir, ours) })
+	})
 	if err == nil {
 		report(into, floors, ours)
 	}
@@ -113,11 +117,7 @@ func sizes() map[string]rowSize {
 	return map[string]rowSize{directedRow: {directedCount, inFlight}, latencyRow: {latencyCount, 1}}
 }
 
-func (o Options) floor(ctx context.Context, when string, into taken) error {
-	dir, err := o.folder("floor-" + when)
-	if err != nil {
-		return err
-	}
+func (o Options) floor(ctx context.Context, dir, when string, into taken) error {
 	f, err := newFloor(dir)
 	if err != nil {
 		return err
@@ -129,18 +129,19 @@ func (o Options) floor(ctx context.Context, when string, into taken) error {
 	return o.rounds(ctx, "floor "+when, into, nil, f.one)
 }
 
-// folder makes one of the folders of a run.
-func (o Options) folder(name string) (string, error) {
+// within runs a part with a folder of its own, which is gone afterwards: a whole run would fill gigabytes.
+func (o Options) within(name string, part func(dir string) error) error {
 	dir := filepath.Join(o.Dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fault.Wrap(err, fault.Internal, "", "measure", "no directory for the files")
+		return fault.Wrap(err, fault.Internal, "", "measure", "no directory for the files")
 	}
-	return dir, nil
+	defer os.RemoveAll(dir)
+	return part(dir)
 }
 
-func (o Options) network(ctx context.Context, into taken) error {
+func (o Options) network(ctx context.Context, dir string, into taken) error {
 	o.Tell("starting a network of two states")
-	us, err := newPair(ctx, o.Dir)
+	us, err := newPair(ctx, dir)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -80,7 +79,7 @@ func TestAlerts(t *testing.T) {
 	if f := r[fanoutRow]["wire_bytes"]; f.Ours > wireGoal || f.Floor < alertSize {
 		t.Errorf("wire_bytes = %+v, want at most %d for an alert of %d", f, wireGoal, alertSize)
 	}
-	t.Log(fmt.Sprint(r))
+	t.Log(r)
 }
 
 // TestFanFloor holds the floor to what it is there for: a receiver that could not read fails the run.
@@ -155,9 +154,9 @@ func BenchmarkFan(b *testing.B) {
 
 // BenchmarkCatchUp is for profiles of a node that comes back.
 func BenchmarkCatchUp(b *testing.B) {
-	o := Options{Dir: b.TempDir(), Tell: func(string) {}, fan: fanSize{missed: b.N}.filled()}
+	o := Options{Tell: func(string) {}, fan: fanSize{missed: b.N}.filled()}
 	var f fanned
-	if err := o.catchUp(context.Background(), &f); err != nil {
+	if err := o.catchUp(context.Background(), b.TempDir(), &f); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(f.catch[0], "alerts/s")

@@ -17,12 +17,8 @@ const (
 )
 
 // catchUpFloor is a plain loop over as many frames: verify, open, verify, commit in groups.
-func (o Options) catchUpFloor(ctx context.Context, when string, into *fanned) error {
+func (o Options) catchUpFloor(ctx context.Context, dir, when string, into *fanned) error {
 	o.Tell(fmt.Sprintf("%s, catching up, floor %s", fanoutRow, when))
-	dir, err := o.folder("catch-up-" + when)
-	if err != nil {
-		return err
-	}
 	s, err := newScript()
 	if err != nil {
 		return err
@@ -69,11 +65,7 @@ func loop(ctx context.Context, s *script, t *table, frames [][]byte, n int) erro
 
 // catchUp stops the only receiver, publishes, and starts it again. It is timed from the start of the node: connecting and
 // finding out what is missing is part of catching up.
-func (o Options) catchUp(ctx context.Context, into *fanned) error {
-	dir, err := o.folder("catch-up")
-	if err != nil {
-		return err
-	}
+func (o Options) catchUp(ctx context.Context, dir string, into *fanned) error {
 	c, err := newCrowd(ctx, dir, o.fan.states[:2])
 	if err != nil {
 		return err

@@ -61,13 +61,18 @@ func (o Options) alerts(ctx context.Context, into Report) error {
 	}
 	o.fan = o.fan.filled()
 	var f fanned
-	err := between(func(when string) error { return o.fanFloor(ctx, when, &f) }, func() error { return o.crowd(ctx, &f) })
-	if err != nil {
-		return err
-	}
-	err = between(func(when string) error { return o.catchUpFloor(ctx, when, &f) }, func() error { return o.catchUp(ctx, &f) })
-	if err != nil {
-		return err
+	for _, m := range []struct {
+		floor func(ctx context.Context, dir, when string, into *fanned) error
+		ours  func(ctx context.Context, dir string, into *fanned) error
+	}{{o.fanFloor, o.crowd}, {o.catchUpFloor, o.catchUp}} {
+		err := between(func(when string) error {
+			return o.within("floor-"+when, func(dir string) error { return m.floor(ctx, dir, when, &f) })
+		}, func() error {
+			return o.within("network", func(dir string) error { return m.ours(ctx, dir, &f) })
+		})
+		if err != nil {
+			return err
+		}
 	}
 	wire := ratio(float64(f.floorWire), float64(f.wire))
 	wire.Goal = wireGoal
@@ -80,11 +85,7 @@ func (o Options) alerts(ctx context.Context, into Report) error {
 	return nil
 }
 
-func (o Options) fanFloor(ctx context.Context, when string, into *fanned) error {
-	dir, err := o.folder("fan-" + when)
-	if err != nil {
-		return err
-	}
+func (o Options) fanFloor(ctx context.Context, dir, when string, into *fanned) error {
 	f, err := newFan(ctx, dir, len(o.fan.states)-1)
 	if err != nil {
 		return err
@@ -107,12 +108,8 @@ func (o Options) fanFloor(ctx context.Context, when string, into *fanned) error 
 }
 
 // crowd measures rounds of many at once, then a steady trickle.
-func (o Options) crowd(ctx context.Context, into *fanned) error {
+func (o Options) crowd(ctx context.Context, dir string, into *fanned) error {
 	o.Tell(fmt.Sprintf("starting a network of %d states", len(o.fan.states)))
-	dir, err := o.folder("crowd")
-	if err != nil {
-		return err
-	}
 	c, err := newCrowd(ctx, dir, o.fan.states)
 	if err != nil {
 		return err
