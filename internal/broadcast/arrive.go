@@ -34,7 +34,11 @@ func (b *Broadcaster) TakeFrames(ctx context.Context, from authority.Node, frame
 	if len(frames) > message.MaxFrames {
 		return 0, fault.New(fault.TooLarge, "too-large", opArrive, "more frames come at once than are taken")
 	}
+	size := 0
 	for i, f := range frames {
+		if size += len(f.Frame); size > message.MaxCarried && i > 0 {
+			return i, nil
+		}
 		subject, err := message.ParseSubject(f.Subject)
 		if err == nil && subject.State() != from.State() {
 			err = fault.New(fault.Denied, "wrong-node", opArrive, "the node brings alerts of another state")
@@ -134,7 +138,8 @@ func (b *Broadcaster) open(ctx context.Context, view directory.View, subject mes
 	a.alert, err = opened.Verify(b.signingKey(view))
 	if err == nil {
 		a.code, err = b.judge(view, k, a)
-	} else if seal.CoveredBy(err) != seal.ByNobody {
+	} else if seal.CoveredBy(err) != seal.ByNobody || fault.Is(err, fault.Denied) {
+		// A key that is dead verifies nothing any more: what it signed is refused, or it would stand in the way for ever.
 		a.code, err = codeOf(err), nil
 	}
 	switch {
@@ -159,9 +164,12 @@ func (b *Broadcaster) judge(view directory.View, k epochKey, a arrival) (string,
 	if h.Created.After(b.Clock().Add(message.MaxAhead)) {
 		return "", fault.New(fault.Retry, "future", opArrive, "the alert is dated more than 5 minutes in the future")
 	}
+	if !h.Expires.After(b.Clock()) {
+		return "expired", nil
+	}
 	if err := view.CheckAuthority(h.Sender); err != nil {
-		if fault.CodeOf(err) == directory.Suspended.String() || h.Position > view.Snapshot().Position() {
-			return "", fault.Wrap(err, fault.Retry, fault.CodeOf(err), opArrive, "the issuer may not publish now")
+		if h.Position > view.Snapshot().Position() {
+			return "", fault.Wrap(err, fault.Retry, fault.CodeOf(err), opArrive, "the publisher's directory is newer than the one here")
 		}
 		return fault.CodeOf(err), nil
 	}
@@ -171,9 +179,6 @@ func (b *Broadcaster) judge(view directory.View, k epochKey, a arrival) (string,
 			return "", fault.New(fault.Retry, "directory-behind", opArrive, "the publisher's directory is newer than the one here")
 		}
 		return "not-competent", nil
-	}
-	if !h.Expires.After(b.Clock()) {
-		return "expired", nil
 	}
 	return b.inbox.Examine(a.alert), nil
 }
@@ -268,5 +273,5 @@ func (b *Broadcaster) contradicts(tx ledger.Tx, a arrival) error {
 		return err
 	}
 	return b.prove(tx, ledger.Proof{Kind: "chain-entry", Node: a.chain.Publisher, Time: b.Clock(),
-		About: a.frame.Chain.String(), First: indexes[0].Signed, Second: a.frame.Bytes})
+		About: a.chain.Audience.String(), First: indexes[0].Signed, Second: a.frame.Bytes})
 }

@@ -105,6 +105,7 @@ type Broadcaster struct {
 	inbox      Inbox
 	recipients seal.Recipients
 	keys       keyCache
+	pace       pace
 	making     sync.Mutex // held while an epoch is made: one at a time
 	lines      *lines
 	conveyor   chan struct{} // a word that there is something for the bus; holds one
@@ -130,7 +131,7 @@ func (b *Broadcaster) Attach(i Inbox) { b.inbox = i }
 // Run sends what is to be sent, and asks for what is missing, until ctx ends.
 func (b *Broadcaster) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, loop := range []func(context.Context){b.convey, b.lines.run, b.watchDirectory, b.thirsty} {
+	for _, loop := range []func(context.Context){b.convey, b.lines.run, b.watchDirectory, b.thirsty, b.tidying, b.lines.reissuing} {
 		all.Go(func() { loop(ctx) })
 	}
 	all.Wait()

@@ -18,6 +18,10 @@ const (
 	opControl = "receive control envelope"
 	// controlLife is how long a control envelope may be delivered. What it says is made anew for every attempt.
 	controlLife = time.Hour
+	// longestLife is what is taken from others: answers are kept that long.
+	longestLife = 24 * time.Hour
+	// controlRate and controlBurst are how many control envelopes a second one node may bring: each costs the one writer.
+	controlRate, controlBurst = 50, 500
 	// controlLimit bounds one call.
 	controlLimit = 30 * time.Second
 )
@@ -72,6 +76,9 @@ type act struct {
 // Control takes one control envelope from another node. On return its effect and its receipt are on stable storage; a
 // repeat gets the same receipt. Errors are unsigned and store nothing. PROTOCOL 7.1, 8.3.
 func (b *Broadcaster) Control(ctx context.Context, from authority.Node, raw []byte) (message.ControlAnswer, error) {
+	if !b.pace.allow(from) {
+		return message.ControlAnswer{}, fault.New(fault.Retry, "busy", opControl, "the node brings more control envelopes than are taken")
+	}
 	view := b.Directory.Load().At(b.Clock())
 	parsed, err := seal.ParseControl(raw)
 	if err != nil {
@@ -110,6 +117,8 @@ func (b *Broadcaster) addressed(from authority.Node, c seal.Control) error {
 		return fault.New(fault.Invalid, "wrong-network", opControl, "the envelope belongs to another network")
 	case c.From != from:
 		return fault.New(fault.Denied, "wrong-node", opControl, "the envelope comes from another node than the one that brings it")
+	case c.Expires.Sub(c.Created) > longestLife:
+		return fault.New(fault.Invalid, "expires", opControl, "a control envelope may be delivered for a day at most")
 	case c.Created.After(b.Clock().Add(message.MaxAhead)):
 		return fault.New(fault.Retry, "future", opControl, "the envelope is dated more than 5 minutes in the future").
 			WithHint("one of the two clocks is wrong")
@@ -233,10 +242,9 @@ func (b *Broadcaster) readKeyRequest(c seal.Control, body []byte) (act, error) {
 				if err != nil || !m.Removed.IsZero() || (r.Audience != (message.Digest{}) && r.Audience != m.Audience) {
 					continue
 				}
-				// All epochs that were granted to it since it joined follow from one number: the newest of them is asked for most.
-				m.Epoch = max(m.Epoch, 1) - 1
+				// The newest and no other: what was published before it joined is not for it, whatever it asks for.
 				due = append(due, m.Audience)
-				err = tx.PutMember(m)
+				err = regrant(tx, m)
 			}
 			return "", err
 		},
@@ -246,6 +254,16 @@ func (b *Broadcaster) readKeyRequest(c seal.Control, body []byte) (act, error) {
 			}
 		},
 	}, nil
+}
+
+// regrant makes the newest epoch due again at a member that has receipted it.
+func regrant(tx ledger.Tx, m ledger.Member) error {
+	row, err := tx.Broadcast(m.Audience)
+	if err != nil || m.Epoch < row.Epoch {
+		return err
+	}
+	m.Epoch = row.Epoch - 1
+	return tx.PutMember(m)
 }
 
 // nodeKey finds a node's signing key in the directory of a view. An unknown key is Retry: the directory may be behind.

@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/directory"
@@ -99,7 +98,7 @@ func (w *walk) begin() error {
 	if fault.Is(err, fault.NotFound) {
 		epoch, e := w.tx.NewestEpoch(w.chain)
 		if e != nil {
-			return fault.Wrap(e, fault.Retry, "unknown-key", opControl, "no key of this audience has come yet")
+			return fault.Wrap(e, fault.Retry, codeNoEpoch, opControl, "no key of this audience has come yet")
 		}
 		pack, e := seal.StoredEpochPackage(epoch.Package)
 		if e != nil {
@@ -115,6 +114,9 @@ func (w *walk) begin() error {
 	case w.x.First > w.at.Position+1:
 		// What lies between was published while this node was no member. From here on the chain is what the publisher says it
 		// was, so a receipt over it claims nothing of what came before.
+		if err := w.joined(); err != nil {
+			return err
+		}
 		w.at.First, w.at.Position, w.at.Hash = w.x.First, w.x.First-1, w.x.Previous
 		w.at.Passed, w.at.Refused = []ledger.Range{{First: 1, Last: w.x.First - 1}}, nil
 	case w.x.First == w.at.Position+1 && w.x.Previous != w.at.Hash:
@@ -122,6 +124,16 @@ func (w *walk) begin() error {
 		return nil
 	}
 	return w.recall()
+}
+
+// joined checks that a key has come since the last index, as it does for who becomes a member: else a publisher could
+// leap as often as it likes, and leave rows behind each time.
+func (w *walk) joined() error {
+	epoch, err := w.tx.NewestEpoch(w.chain)
+	if err == nil && !w.at.Changed.IsZero() && epoch.Recorded.Before(w.at.Changed) {
+		err = fault.New(fault.Retry, "busy", opControl, "the index leaps ahead, and no key came with it")
+	}
+	return err
 }
 
 // recall reads what is known of the numbers of the index.
@@ -240,7 +252,7 @@ func (w *walk) miss(n uint64) {
 
 // contradiction keeps the proof that the publisher signed two stories, and takes nothing of the second. PROTOCOL 7.5.
 func (w *walk) contradiction() error {
-	first, err := w.earlier()
+	first, err := w.earlier() // of one chain, one proof is enough
 	if err != nil {
 		return err
 	}
@@ -252,12 +264,12 @@ func (w *walk) contradiction() error {
 		w.at = ledger.Following{Chain: w.chain}
 	}
 	return w.b.prove(w.tx, ledger.Proof{Kind: "chain-index", Node: w.chain.Publisher, Time: w.now,
-		About: fmt.Sprintf("%s from %d", w.chain.Audience, w.x.First), First: first, Second: w.signed})
+		About: w.chain.Audience.String(), First: first, Second: w.signed})
 }
 
 // earlier is what was signed before about the same numbers: an index, else a frame.
 func (w *walk) earlier() ([]byte, error) {
-	kept, err := w.tx.Indexes(w.chain, w.x.First, 1)
+	kept, err := w.tx.Indexes(w.chain, max(min(w.x.First, w.at.Position), 1), 1)
 	if err != nil || len(kept) == 0 {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 // codeTooOld answers a grant whose audience lies too far back to be computed again: the publisher makes a new epoch.
 const codeTooOld = "too-old"
 
+// codeNoEpoch answers an index of an audience of which no key has come.
+const codeNoEpoch = "no-epoch"
+
 // readGrant takes an epoch key if its package holds: signed by who grants it, for an audience that this node computes
 // alike and is a member of. PROTOCOL 7.2, 7.3.
 func (b *Broadcaster) readGrant(c seal.Control, body []byte) (act, error) {

@@ -16,6 +16,8 @@ import (
 const (
 	// askEvery is how often a publisher is asked for keys that frames wait for.
 	askEvery = 30 * time.Second
+	// askAtLeast is how often it is asked in the end.
+	askAtLeast = time.Hour
 	// askAfter leaves the publisher time to grant the key by itself.
 	askAfter = 3 * time.Second
 	// heldFor is how long a frame waits. Its publisher has it, and the chain index brings it again.
@@ -73,17 +75,23 @@ func (b *Broadcaster) retake(ctx context.Context, h ledger.Held) error {
 	return b.Ledger.Update(ctx, func(tx ledger.Tx) error { return tx.DeleteHeld(h.Seq) })
 }
 
-// thirsty asks publishers for keys that frames wait for, and forgets what waited too long.
+// asking is when a publisher was last asked, and how long it is left alone: it may have audiences that this node is no
+// member of, whose frames come by the same subjects and whose keys never will.
+type asking struct {
+	last  time.Time
+	pause time.Duration
+}
+
+// thirsty asks publishers for keys that frames wait for.
 func (b *Broadcaster) thirsty(ctx context.Context) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	asked := map[authority.Node]time.Time{}
+	asked := map[authority.Node]asking{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			b.tidy(ctx)
 		case <-b.thirst:
 			wait(ctx, askAfter)
 		}
@@ -93,8 +101,8 @@ func (b *Broadcaster) thirsty(ctx context.Context) {
 	}
 }
 
-// askAll asks every publisher whose frames wait, each at most every 30 seconds.
-func (b *Broadcaster) askAll(ctx context.Context, asked map[authority.Node]time.Time) error {
+// askAll asks every publisher whose frames wait, each less and less often.
+func (b *Broadcaster) askAll(ctx context.Context, asked map[authority.Node]asking) error {
 	var publishers []authority.Node
 	err := b.Ledger.View(ctx, func(r ledger.Reader) error {
 		var err error
@@ -102,11 +110,13 @@ func (b *Broadcaster) askAll(ctx context.Context, asked map[authority.Node]time.
 		return err
 	})
 	for _, p := range publishers {
-		if now := time.Now(); now.Sub(asked[p]) >= askEvery {
-			asked[p] = now
-			if e := b.ask(ctx, p); e != nil {
-				err = e
-			}
+		now, a := time.Now(), asked[p]
+		if now.Sub(a.last) < a.pause {
+			continue
+		}
+		asked[p] = asking{now, min(max(2*a.pause, askEvery), askAtLeast)}
+		if e := b.ask(ctx, p); e != nil {
+			err = e
 		}
 	}
 	return err
@@ -123,23 +133,41 @@ func (b *Broadcaster) ask(ctx context.Context, publisher authority.Node) error {
 	return err
 }
 
-// tidy forgets frames that waited too long, and answers to control envelopes that have expired.
-func (b *Broadcaster) tidy(ctx context.Context) {
+// tidying forgets frames that waited too long, and answers to control envelopes that have expired.
+func (b *Broadcaster) tidying(ctx context.Context) {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := b.Tidy(ctx); err != nil && ctx.Err() == nil {
+			b.Log.Warn("what is over could not be tidied away", zap.Error(err))
+		}
+	}
+}
+
+// Tidy forgets what is over now; Run does it twice a minute.
+func (b *Broadcaster) Tidy(ctx context.Context) error {
+	forgotten := 0
 	err := b.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		n, err := tx.DeleteHeldBefore(b.Clock().Add(-heldFor))
-		if err != nil {
+		var err error
+		forgotten, err = tx.DeleteHeldBefore(b.Clock().Add(-heldFor))
+		if err != nil || forgotten == 0 {
 			return err
 		}
-		if n > 0 {
-			if _, err := tx.Append(b.event("held-forgotten", message.Key{}, message.Digest{}, "")); err != nil {
-				return err
-			}
-		}
-		return tx.DeleteControls(b.Clock(), tidyLimit)
+		return second(tx.Append(b.event("held-forgotten", message.Key{}, message.Digest{}, "")))
 	})
-	if err != nil && ctx.Err() == nil {
-		b.Log.Warn("what is over could not be tidied away", zap.Error(err))
+	for more := true; more && err == nil && ctx.Err() == nil; {
+		err = b.Ledger.Update(ctx, func(tx ledger.Tx) error {
+			n, err := tx.DeleteControls(b.Clock(), tidyLimit)
+			more = n == tidyLimit
+			return err
+		})
 	}
+	return err
 }
 
 const tidyLimit = 1000

@@ -75,8 +75,8 @@ func given(links []ledger.Link, m ledger.Member) (ledger.Link, bool) {
 		if l.Number < m.First {
 			continue
 		}
-		// After its removal nothing was framed that it could open.
-		return l, m.Removed.IsZero() || l.Epoch <= m.Epoch
+		// What was made after its removal it cannot open.
+		return l, m.Removed.IsZero() || l.Message.ID.Time().Before(m.Removed)
 	}
 	return ledger.Link{}, false
 }

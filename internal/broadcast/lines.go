@@ -24,22 +24,26 @@ const (
 	firstStall = 2 * time.Second
 	// company is how long the first alert after a quiet time waits for others.
 	company = 200 * time.Millisecond
+	// reissueRetry is how long after a failure alerts are issued again to newcomers.
+	reissueRetry = 30 * time.Second
 	// tellers bounds how many members are told at once.
 	tellers = 32
 )
 
 // lines is what has to be told to whom, and when. All of it can be lost: it follows from the ledger.
 type lines struct {
-	b     *Broadcaster
-	wake  chan struct{}
-	slots chan struct{}
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	nodes map[authority.Node]*line      // guarded by mu
-	fresh map[message.Digest]*freshness // guarded by mu
-	last  map[message.Digest]time.Time  // guarded by mu; when members were told last
-	again map[message.Digest]bool       // guarded by mu; audiences whose alerts in force are to be issued again
-	full  bool                          // guarded by mu; read everything from the ledger
+	b    *Broadcaster
+	wake chan struct{}
+	// newcomers is a word that there is something in again; holds one.
+	newcomers chan struct{}
+	slots     chan struct{}
+	wg        sync.WaitGroup
+	mu        sync.Mutex
+	nodes     map[authority.Node]*line      // guarded by mu
+	fresh     map[message.Digest]*freshness // guarded by mu
+	last      map[message.Digest]time.Time  // guarded by mu; when members were told last
+	again     map[message.Digest]bool       // guarded by mu; audiences whose alerts in force are to be issued again
+	full      bool                          // guarded by mu; read everything from the ledger
 }
 
 // freshness is what was published to an audience since its members were told, and when they are to be.
@@ -59,7 +63,7 @@ type line struct {
 }
 
 func newLines(b *Broadcaster) *lines {
-	return &lines{b: b, wake: make(chan struct{}, 1), slots: make(chan struct{}, tellers), nodes: map[authority.Node]*line{},
+	return &lines{b: b, wake: make(chan struct{}, 1), newcomers: make(chan struct{}, 1), slots: make(chan struct{}, tellers), nodes: map[authority.Node]*line{},
 		fresh: map[message.Digest]*freshness{}, last: map[message.Digest]time.Time{}, again: map[message.Digest]bool{}, full: true}
 }
 
@@ -114,6 +118,9 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 			x := l.node(n)
 			x.put(id, at)
 			delete(x.stalls, id)
+			if urgent {
+				x.notBefore = time.Time{} // once, whatever failed before
+			}
 		}
 	}
 	l.mu.Unlock()
@@ -152,7 +159,7 @@ func (l *lines) reissue(id message.Digest) {
 	l.mu.Lock()
 	l.again[id] = true
 	l.mu.Unlock()
-	poke(l.wake)
+	poke(l.newcomers)
 }
 
 func (l *lines) run(ctx context.Context) {
@@ -171,21 +178,38 @@ func (l *lines) run(ctx context.Context) {
 	}
 }
 
-// chores does what is not for one node.
+// chores reads everything from the ledger where that is wanted.
 func (l *lines) chores(ctx context.Context) {
 	l.mu.Lock()
-	full, again := l.full, l.again
-	l.full, l.again = false, map[message.Digest]bool{}
+	full := l.full
+	l.full = false
 	l.mu.Unlock()
-	if full {
-		if err := l.load(ctx); err != nil && ctx.Err() == nil {
-			l.b.Log.Error("the members of audiences cannot be read", zap.Error(err))
-			l.everything()
-		}
+	if !full {
+		return
 	}
-	for id := range again {
-		if err := l.b.reissue(ctx, id); err != nil && ctx.Err() == nil {
-			l.b.Log.Error("alerts in force could not be issued again", zap.Error(err))
+	if err := l.load(ctx); err != nil && ctx.Err() == nil {
+		l.b.Log.Error("the members of audiences cannot be read", zap.Error(err))
+		l.everything()
+	}
+}
+
+// reissuing gives newcomers what is in force, apart from the lines: it may be much.
+func (l *lines) reissuing(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		again := l.again
+		l.again = map[message.Digest]bool{}
+		l.mu.Unlock()
+		for id := range again {
+			if err := l.b.reissue(ctx, id); err != nil && ctx.Err() == nil {
+				l.b.Log.Error("alerts in force could not be issued again", zap.Error(err))
+				time.AfterFunc(reissueRetry, func() { l.reissue(id) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.newcomers:
 		}
 	}
 }
@@ -308,7 +332,8 @@ func (l *lines) told(n authority.Node, id message.Digest, done bool) {
 	x.put(id, l.b.Clock().Add(wait))
 }
 
-// failed holds a node back: doubling from a second to five minutes, with jitter.
+// failed puts off what could not be told: doubling from a second to five minutes, with jitter. Where the node itself has
+// answered, only the audience at fault waits; where it cannot be reached, all do.
 func (l *lines) failed(ctx context.Context, n authority.Node, ids []message.Digest, err error) {
 	if ctx.Err() == nil {
 		l.b.Log.Info("a member could not be told of alerts", zap.Stringer("node", n), zap.String("code", fault.CodeOf(err)), zap.Error(err))
@@ -320,9 +345,16 @@ func (l *lines) failed(ctx context.Context, n authority.Node, ids []message.Dige
 	x := l.node(n)
 	x.running = false
 	wait := min(firstRetry<<min(x.failures, 12), lastRetry)
+	wait = wait/2 + rand.N(wait)
 	x.failures++
-	x.notBefore = now.Add(wait/2 + rand.N(wait))
-	for _, id := range ids {
-		x.put(id, now)
+	if fault.Is(err, fault.Retry) {
+		x.notBefore = now.Add(wait)
+	}
+	for i, id := range ids {
+		at := now
+		if i == 0 {
+			at = now.Add(wait)
+		}
+		x.put(id, at)
 	}
 }

@@ -181,8 +181,12 @@ func (c *conveyed) batch(ctx context.Context) (bool, error) {
 		if !l.Expires.After(c.b.Clock()) {
 			continue
 		}
-		if err := c.b.Bus.Publish(ctx, l.Subject, l.Frame); err != nil {
+		switch err := c.b.Bus.Publish(ctx, l.Subject, l.Frame); {
+		case fault.Is(err, fault.Retry), err != nil && ctx.Err() != nil:
 			return false, err
+		case err != nil:
+			// This one does not fit the bus: the chain index brings it by the direct road.
+			c.b.Log.Warn("the bus does not take an alert", zap.String("code", fault.CodeOf(err)), zap.Error(err))
 		}
 	}
 	if len(links) > 0 {

@@ -3,6 +3,7 @@ package broadcast
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
@@ -16,6 +17,8 @@ const (
 	opTell = "tell member of alerts"
 	// rounds bounds how often one member is asked in a row while it makes progress.
 	rounds = 256
+	// tellLimit bounds the time that one member takes from the others.
+	tellLimit = 2 * time.Minute
 )
 
 // standing is what the ledger says of one member.
@@ -48,6 +51,9 @@ func (b *Broadcaster) standing(ctx context.Context, n authority.Node, id message
 // tell hands one member node what it lacks of an audience: grants, what is immediate, the index, what it misses. It
 // reports whether the node has confirmed everything. What is not confirmed is told again by the ordinary code.
 func (b *Broadcaster) tell(ctx context.Context, n authority.Node, id message.Digest) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
+	defer cancel()
+	again := false
 	for range rounds {
 		s, err := b.standing(ctx, n, id)
 		if err != nil || s.done() {
@@ -63,10 +69,12 @@ func (b *Broadcaster) tell(ctx context.Context, n authority.Node, id message.Dig
 		if s.next() > s.row.Last {
 			continue
 		}
-		more, err := b.tellIndex(ctx, to, s)
-		if err != nil || !more {
+		advanced, sent, err := b.tellIndex(ctx, to, s)
+		// What was sent and not confirmed at once is not sent at once again.
+		if err != nil || (!advanced && (!sent || again)) {
 			return false, err
 		}
+		again = !advanced
 	}
 	return false, nil
 }
@@ -116,8 +124,12 @@ func (b *Broadcaster) grant(ctx context.Context, to directory.NodeEntry, row led
 	if err != nil {
 		return err
 	}
-	if code == codeTooOld {
+	switch {
+	case code == codeTooOld && !b.remembered(k.pack):
 		return b.renew(ctx, to.Node, row)
+	case code == "expired", code == "unknown-sealing-key", code == "cannot-open":
+		// Of this envelope, not of the grant: another one may be taken.
+		return fault.New(fault.Retry, code, opTell, "the node could not open the grant of a key")
 	}
 	return b.Ledger.Update(ctx, func(tx ledger.Tx) error {
 		m, err := tx.Member(row.Audience, to.Node)
@@ -131,6 +143,13 @@ func (b *Broadcaster) grant(ctx context.Context, to directory.NodeEntry, row led
 		}
 		return second(tx.Append(b.event("granted", message.Key{}, message.DigestOf(epoch.Package), to.Node.String()+" "+code)))
 	})
+}
+
+// remembered reports whether the members of an epoch can still be computed here. What a member says of that counts only
+// where it is so: every node remembers as much.
+func (b *Broadcaster) remembered(p seal.EpochPackage) bool {
+	_, ok := b.Directory.At(p.Audience.Position)
+	return ok
 }
 
 // renew makes a new epoch for a member that can compute the audience of an old one no longer. It is as one that has
@@ -152,35 +171,45 @@ func (b *Broadcaster) renew(ctx context.Context, n authority.Node, row ledger.Br
 	return err
 }
 
-// tellIndex sends what is immediate, then the index, then what the node misses. It reports whether there is reason to
-// go on at once.
-func (b *Broadcaster) tellIndex(ctx context.Context, to directory.NodeEntry, s standing) (bool, error) {
+// tellIndex sends what is immediate, then the index, then what the node misses. It reports whether the node has come
+// further, and whether it was sent something.
+func (b *Broadcaster) tellIndex(ctx context.Context, to directory.NodeEntry, s standing) (advanced, sent bool, err error) {
 	links, err := b.links(ctx, s.row.Audience, s.next())
 	if err != nil || len(links) == 0 {
-		return false, err
+		return false, false, err
 	}
-	if err := b.direct(ctx, to, s.row.Audience, immediate(links)); err != nil {
-		return false, err
+	if err := b.direct(ctx, to, s.row.Audience, atOnce(s.row, links)); err != nil {
+		return false, false, err
 	}
-	body, err := b.indexOf(ctx, s.row.Audience, links)
+	answer, err := b.sendIndex(ctx, to, s, links)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	answer, code, err := b.send(ctx, to, seal.ControlChainIndex, body)
-	if err != nil {
-		return false, err
-	}
-	if code != "" {
-		return false, fault.New(fault.Invalid, code, opTell, "the node has refused the chain index")
-	}
-	advanced := false
 	if len(answer.Cumulative) > 0 {
 		if advanced, err = b.accept(ctx, to.Node, answer.Cumulative); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
-	sent, err := b.sendMissing(ctx, to, s.row, answer.Missing)
-	return advanced || sent, err
+	sent, err = b.sendMissing(ctx, to, s.row, answer.Missing)
+	return advanced, sent, err
+}
+
+func (b *Broadcaster) sendIndex(ctx context.Context, to directory.NodeEntry, s standing, links []ledger.Link) (message.ControlAnswer, error) {
+	body, err := b.indexOf(ctx, s.row.Audience, links)
+	if err != nil {
+		return message.ControlAnswer{}, err
+	}
+	answer, code, err := b.send(ctx, to, seal.ControlChainIndex, body)
+	if fault.CodeOf(err) == codeNoEpoch {
+		// It has lost the key that it receipted.
+		if e := b.Ledger.Update(ctx, func(tx ledger.Tx) error { return regrant(tx, s.member) }); e != nil {
+			return answer, e
+		}
+	}
+	if err == nil && code != "" {
+		err = fault.New(fault.Invalid, code, opTell, "the node has refused the chain index")
+	}
+	return answer, err
 }
 
 func (b *Broadcaster) links(ctx context.Context, id message.Digest, from uint64) ([]ledger.Link, error) {
@@ -193,12 +222,13 @@ func (b *Broadcaster) links(ctx context.Context, id message.Digest, from uint64)
 	return links, err
 }
 
-// immediate are the numbers that take both roads at once, and those that take no other.
-func immediate(links []ledger.Link) []uint64 {
+// atOnce are the numbers that take both roads at once, and those that take no other. What is issued again for a newcomer
+// waits until that asks for it.
+func atOnce(row ledger.Broadcast, links []ledger.Link) []uint64 {
 	var out []uint64
 	for _, l := range links {
 		subject, err := message.ParseSubject(l.Subject)
-		if err == nil && (l.Direct || subject.Lane() == message.Immediate.Lane()) {
+		if err == nil && (row.Rule == string(message.RuleAllNPC) || (subject.Lane() == message.Immediate.Lane() && !l.Direct)) {
 			out = append(out, l.Number)
 		}
 	}
@@ -222,7 +252,7 @@ func (b *Broadcaster) indexOf(ctx context.Context, id message.Digest, links []le
 				return err
 			}
 			if l.Direct {
-				if entry.Again, err = firstOf(r, l); err != nil {
+				if entry.Again, err = lastOf(r, l); err != nil {
 					return err
 				}
 			}
@@ -241,18 +271,19 @@ func entryOf(l ledger.Link) (seal.ChainEntry, error) {
 	return seal.ChainEntry{Number: l.Number, Digest: l.Digest, Subject: subject, Salt: l.Salt}, err
 }
 
-// firstOf is the number under which the alert of a link was issued before in the same chain; 0 if it was not.
-func firstOf(r ledger.Reader, l ledger.Link) (uint64, error) {
+// lastOf is the number under which the alert of a link was issued last before in the same chain; 0 if it was not.
+func lastOf(r ledger.Reader, l ledger.Link) (uint64, error) {
 	all, err := r.LinksOf(l.Message)
 	if err != nil {
 		return 0, err
 	}
+	var last uint64
 	for _, o := range all {
 		if o.Audience == l.Audience && o.Number < l.Number {
-			return o.Number, nil
+			last = max(last, o.Number)
 		}
 	}
-	return 0, nil
+	return last, nil
 }
 
 // sendMissing hands over by the direct road what the node says that it misses. What it asks for beyond the chain, or

@@ -187,16 +187,21 @@ func (b *Broadcaster) reissue(ctx context.Context, id message.Digest) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, l := range links {
 		if l.Number >= newest {
 			continue // all members have it, or will
 		}
 		if err := b.reissueOne(ctx, l); err != nil {
-			return err
+			failed = err
+			b.Log.Warn("an alert in force could not be issued again", zap.Stringer("message", l.Message.ID), zap.Error(err))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 	b.lines.all(id, nodes, b.Clock())
-	return nil
+	return failed
 }
 
 // newestMember is the highest First of an audience's members, and the nodes that are members.

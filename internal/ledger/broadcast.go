@@ -263,8 +263,8 @@ type BroadcastTx interface {
 	DeleteHeldBefore(t time.Time) (int, error)
 	// PutControl keeps an answer. Conflict "receipt-fixed" where another was given.
 	PutControl(c Control) error
-	// DeleteControls forgets answers whose envelopes expired before a time, at most limit of them.
-	DeleteControls(before time.Time, limit int) error
+	// DeleteControls forgets answers whose envelopes expired before a time, at most limit of them, and returns how many.
+	DeleteControls(before time.Time, limit int) (int, error)
 	// PutProof keeps a proof; false where one of its (Kind, Node, About) is kept already.
 	PutProof(p Proof) (added bool, err error)
 }

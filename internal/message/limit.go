@@ -21,7 +21,7 @@ const (
 	// MaxStates bounds the states that an audience is narrowed to.
 	MaxStates = 256
 	// MaxRestrictions bounds the statements attached to an epoch package, MaxEpochPackage all of it with its signature.
-	MaxRestrictions = 128
+	MaxRestrictions = 64
 	MaxEpochPackage = 512 << 10
 	// MaxChainEntries and MaxChainIndex bound a chain index, the second with its signature.
 	MaxChainEntries = 1024

@@ -81,7 +81,7 @@ func parseEpochPackage(b []byte) (EpochPackage, error) {
 		Network: m.GetNetwork(), Epoch: m.GetEpoch(), Time: time.UnixMilli(m.GetTime()).UTC(), Restrictions: m.GetRestrictions(),
 	}
 	if p.Epoch == 0 || (p.Epoch == 1) != (len(m.GetPrevious()) == 0) || len(p.Restrictions) > message.MaxRestrictions {
-		return EpochPackage{}, malformedSigned("epochs count from 1, all but the first name the one before, and at most 128 statements are attached")
+		return EpochPackage{}, malformedSigned("epochs count from 1, all but the first name the one before, and at most 64 statements are attached")
 	}
 	if p.Publisher, err = authority.ParseNode(m.GetPublisher()); err != nil {
 		return EpochPackage{}, err

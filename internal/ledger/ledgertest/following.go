@@ -233,7 +233,7 @@ func (s *suite) controls() {
 	}
 	left(late, soon, sooner, twin)
 	forget := func(before time.Time, limit int) {
-		s.update(func(t ledger.Tx) error { return t.DeleteControls(before, limit) })
+		s.update(func(t ledger.Tx) error { _, err := t.DeleteControls(before, limit); return err })
 	}
 	forget(late.Expires, 1)
 	left(late, soon, twin)

@@ -181,9 +181,10 @@ func (t tx) PutControl(c ledger.Control) error {
 }
 
 // DeleteControls implements [ledger.BroadcastTx].
-func (t tx) DeleteControls(before time.Time, limit int) error {
-	return t.c.exec(`DELETE FROM control WHERE (id, sender) IN
+func (t tx) DeleteControls(before time.Time, limit int) (int, error) {
+	err := t.c.exec(`DELETE FROM control WHERE (id, sender) IN
 		(SELECT id, sender FROM control WHERE expires < ? ORDER BY expires LIMIT ?)`, before, ledger.PageSize(limit))
+	return int(t.c.db.Changes()), err
 }
 
 // PutProof implements [ledger.BroadcastTx].
