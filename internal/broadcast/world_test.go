@@ -514,3 +514,47 @@ func (s *side) publishQuietly(text string) seal.Alert {
 	s.w.must(s.ledger.Update(context.Background(), func(tx ledger.Tx) error { return s.Commit(context.Background(), tx, r, a) }))
 	return a
 }
+
+// refuser is a node that answers every control envelope with one code, signed as it must be.
+type refuser struct {
+	s    *side
+	code string
+}
+
+func (r refuser) Control(ctx context.Context, _ authority.Node, raw []byte) (message.ControlAnswer, error) {
+	env, err := seal.StoredControl(raw)
+	if err != nil {
+		return message.ControlAnswer{}, err
+	}
+	sign, err := r.s.ring.Public(keyring.NodeSign)
+	if err != nil {
+		return message.ControlAnswer{}, err
+	}
+	receipt, err := seal.SignControlReceipt(ctx, r.s.ring, sign.Fingerprint(), seal.ControlReceipt{Network: env.Network, Node: r.s.node,
+		Incarnation: message.Incarnation{Counter: 1}, From: env.From, ID: env.ID, Digest: env.Digest, Stage: message.Rejected, Code: r.code,
+		Time: r.s.w.now(), Checkpoint: message.DigestOf(nil)})
+	return message.ControlAnswer{Receipt: receipt}, err
+}
+
+func (refuser) TakeFrames(_ context.Context, _ authority.Node, frames []message.CarriedFrame) (int, error) {
+	return len(frames), nil
+}
+
+func (refuser) Heard(authority.Node) {}
+
+// hostile opens the side's door, which was stopped, on a road of another kind.
+func (s *side) hostile(road peer.Road) *wire.Server {
+	w := s.w
+	w.t.Helper()
+	var err error
+	s.listen, err = net.Listen("tcp", s.listen.Addr().String())
+	w.must(err)
+	id, err := authority.NodeID(s.node, networkName)
+	w.must(err)
+	identity := wire.NodeIdentity(w.current, w.now)
+	server := wire.NewServer(wire.ServerOptions{TLS: s.ring.NodeSource(id, nil, w.now).ServerTLS(identity.Verify), Changed: identity.Changed,
+		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
+	peer.Register(server, inbox{greets{s}}, road, shelf{})
+	go func() { _ = server.Serve(s.listen) }()
+	return server
+}
