@@ -36,7 +36,8 @@ type ClientOptions struct {
 	Access func(ctx context.Context, filters []string) (Access, error)
 	// Sign proves the node's bus key to a server (keyring's SignNonce).
 	Sign func(nonce []byte) ([]byte, error)
-	// Filters are what the node wants now, "<group>.<category>.<lane>", category and lane may be "*"; nil = nothing.
+	// Filters are what the node wants now, "<group>.<category>.<lane>"; lane and category may be "*", and the group where the
+	// category is. nil = nothing.
 	Filters func() []string
 	// Changed is closed when Filters may say something else; taken before Filters is called. nil = never.
 	Changed func() <-chan struct{}

@@ -208,10 +208,30 @@ func TestFilters(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		return len(to.texts()) == before
 	})
-	for _, bad := range []string{"drugs", "*.*.*", "drugs.*", "drugs.*.bulk", "drugs.*.*.x", "Drugs.*.*", "drugs.>.*", ""} {
+	for _, bad := range []string{"drugs", "*.trafficking.*", "*.*", "*.*.bulk", "*.>.*", "drugs.*", "drugs.*.bulk", "drugs.*.*.x", "Drugs.*.*", "drugs.>.*", ""} {
 		if _, err := us.access(ctx, []string{bad}); fault.CodeOf(err) != "malformed-filter" {
 			t.Errorf("%q: %v, want malformed-filter", bad, err)
 		}
+	}
+}
+
+// TestEverything: a filter of any group gets all that the node is competent for, in the lanes that it names, and
+// nothing else. PROTOCOL 11.7.
+func TestEverything(t *testing.T) {
+	w := newWorld(t)
+	mx, us, br := w.admit("mx"), w.admit("us"), w.admit("br", "drugs")
+	w.start()
+	from := mx.read()
+	whole := us.read(func(r *reader) { r.filters = []string{"*.*.*"} })
+	urgent := br.read(func(r *reader) { r.filters = []string{"*.*.urgent"} })
+	for _, of := range []string{"drugs.trafficking.urgent", "drugs.precursors.routine", "fraud.financial.urgent", "tip.sexual.immediate"} {
+		must(t, from.Publish(within(t, 5*time.Second), "alert."+of+".mx", []byte(of)))
+	}
+	soon(t, 5*time.Second, "all", whole.has("drugs.trafficking.urgent", "drugs.precursors.routine", "fraud.financial.urgent", "tip.sexual.immediate"))
+	soon(t, 5*time.Second, "the urgent one", urgent.has("drugs.trafficking.urgent"))
+	time.Sleep(100 * time.Millisecond)
+	if got := urgent.texts(); len(got) != 1 {
+		t.Errorf("competent for drugs, urgent alone asked for: %q", got)
 	}
 }
 

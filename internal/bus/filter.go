@@ -15,7 +15,7 @@ const (
 	anyToken = "*"
 )
 
-// filter is what a node wants: a group, and a category and a lane that may each be any.
+// filter is what a node wants: a group, and a category and a lane that may each be any; any group only with any category.
 type filter struct{ group, category, lane string }
 
 // parseFilters reads "<group>.<category>.<lane>". Invalid "malformed-filter". PROTOCOL 11.7.
@@ -27,11 +27,7 @@ func parseFilters(texts []string) ([]filter, error) {
 			return nil, malformed()
 		}
 		f := filter{parts[0], parts[1], parts[2]}
-		name := f.group
-		if f.category != anyToken {
-			name += "." + f.category
-		}
-		if _, err := authority.ParseCategory(name); err != nil {
+		if !f.placed() {
 			return nil, malformed()
 		}
 		if f.lane != anyToken && !slices.Contains(lanes(), f.lane) {
@@ -42,12 +38,25 @@ func parseFilters(texts []string) ([]filter, error) {
 	return all, nil
 }
 
+// placed reports whether group and category are names, or any as far as they may be.
+func (f filter) placed() bool {
+	name := f.group
+	switch {
+	case f.category != anyToken:
+		name += "." + f.category
+	case f.group == anyToken:
+		return true
+	}
+	_, err := authority.ParseCategory(name)
+	return err == nil
+}
+
 func malformed() error {
-	return fault.New(fault.Invalid, "malformed-filter", opAccess, "a filter is a group, a category or *, and a lane or *, such as drugs.*.immediate")
+	return fault.New(fault.Invalid, "malformed-filter", opAccess, "a filter is a group, a category or *, and a lane or *, such as drugs.*.immediate; the group may be * where the category is")
 }
 
 func (f filter) takes(group, category, lane string) bool {
-	return f.group == group && (f.category == anyToken || f.category == category) && (f.lane == anyToken || f.lane == lane)
+	return (f.group == anyToken || f.group == group) && (f.category == anyToken || f.category == category) && (f.lane == anyToken || f.lane == lane)
 }
 
 // competent are the categories that the node's active authorities receive alerts of; all is every one.
