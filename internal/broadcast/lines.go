@@ -22,6 +22,8 @@ const (
 	// firstStall is how soon a member is asked again that has not said that it has everything; then twice as long, to
 	// lastRetry, which is how often it is told while there is news (DESIGN 8).
 	firstStall = 2 * time.Second
+	// longestPause bounds the time between two indexes, however many members there are.
+	longestPause = 5 * time.Second
 	// company is how long the first alert after a quiet time waits for others.
 	company = 200 * time.Millisecond
 	// reissueRetry is how long after a failure alerts are issued again to newcomers.
@@ -100,8 +102,9 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 	l.mu.Lock()
 	f := l.fresh[id]
 	if f == nil {
-		f = &freshness{at: now.Add(min(company, l.b.Flush))}
-		if after := l.last[id].Add(l.b.Flush); after.After(f.at) {
+		pause := min(l.b.Flush*time.Duration(len(nodes)), longestPause)
+		f = &freshness{at: now.Add(min(company, pause))}
+		if after := l.last[id].Add(pause); after.After(f.at) {
 			f.at = after
 		}
 		l.fresh[id] = f

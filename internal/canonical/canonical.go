@@ -30,23 +30,40 @@ func Marshal(m proto.Message) []byte {
 // Unmarshal reads b into m, refusing more than limit bytes, unknown fields and every other form than the single one.
 // On error m is worthless. PROTOCOL 1.2, 1.3.
 func Unmarshal(b []byte, m proto.Message, limit int) error {
-	const op = "read signed format"
 	if len(b) > limit {
 		return fault.New(fault.TooLarge, "too-large", op, fmt.Sprintf("%d bytes are more than the %d allowed", len(b), limit))
 	}
-	if err := (proto.UnmarshalOptions{RecursionLimit: 32}).Unmarshal(b, m); err != nil {
-		return fault.Wrap(err, fault.Invalid, "malformed", op, "the bytes are not a message of this format")
-	}
-	// Unknown fields marshal back unchanged, so the comparison below would miss them.
-	if hasUnknown(m.ProtoReflect()) {
-		return fault.New(fault.Invalid, "unknown-field", op, "the message has a field that this version does not know")
+	// Unknown fields are left out, so that they are missed below: what comes out the same has none at any depth.
+	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, DiscardUnknown: true}).Unmarshal(b, m); err != nil {
+		return malformed(err)
 	}
 	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "malformed", op, "the bytes are not a message of this format")
+		return malformed(err)
 	}
 	if !bytes.Equal(b, again) {
-		return fault.New(fault.Invalid, "not-canonical", op, "the bytes are not in the single form that signed formats have")
+		return otherForm(b, m)
 	}
 	return nil
+}
+
+const (
+	op = "read signed format"
+	// maxDepth is how deep messages nest. PROTOCOL 1.3.
+	maxDepth = 32
+)
+
+func malformed(err error) error {
+	return fault.Wrap(err, fault.Invalid, "malformed", op, "the bytes are not a message of this format")
+}
+
+// otherForm says why bytes are not the single form: an unknown field, or another way of writing.
+func otherForm(b []byte, m proto.Message) error {
+	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth}).Unmarshal(b, m); err != nil {
+		return malformed(err)
+	}
+	if hasUnknown(m.ProtoReflect()) {
+		return fault.New(fault.Invalid, "unknown-field", op, "the message has a field that this version does not know")
+	}
+	return fault.New(fault.Invalid, "not-canonical", op, "the bytes are not in the single form that signed formats have")
 }
