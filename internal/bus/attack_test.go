@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/enlace-network/enlace/internal/bus"
+	"github.com/enlace-network/enlace/internal/fault"
 )
 
 // denied notes what the server refuses a raw connection.
@@ -233,6 +234,48 @@ func TestFlood(t *testing.T) {
 			t.Fatalf("an invented subject was stored: %s", a.Subject)
 		}
 	}
+}
+
+// TestBusyMember: a member that asks again and again with other filters is soon told to wait, and others are not.
+func TestBusyMember(t *testing.T) {
+	w := newWorld(t)
+	mx, us := w.admit("mx"), w.admit("us")
+	w.start()
+	ctx := within(t, 20*time.Second)
+	served, code := 0, ""
+	for ; served < 30 && code == ""; served++ {
+		_, err := mx.access(ctx, []string{[]string{"drugs.*.*", "fraud.*.*"}[served%2]})
+		code = fault.CodeOf(err)
+	}
+	if code != "busy" || served < 5 {
+		t.Errorf("%q at access %d", code, served)
+	}
+	_, err := us.access(ctx, everything())
+	must(t, err)
+}
+
+// TestOneAtATime: while the hub is at work for one member, however long, others are served, and what the directory
+// brings reaches them.
+func TestOneAtATime(t *testing.T) {
+	w := newWorld(t)
+	mx, us := w.admit("mx"), w.admit("us")
+	w.start()
+	_, err := mx.access(within(t, 10*time.Second), everything())
+	must(t, err)
+	release := w.bus().Occupy(mx.node)
+	if _, err := mx.access(within(t, 100*time.Millisecond), everything()); fault.CodeOf(err) != "busy" {
+		t.Errorf("two at once for one member: %v", err)
+	}
+	to := us.read()
+	br := w.admit("br")
+	from := br.read()
+	must(t, from.Publish(within(t, 5*time.Second), "alert.drugs.trafficking.routine.br", []byte("hello")))
+	soon(t, 5*time.Second, "the new state's alert arrives", to.has("hello"))
+	release()
+	served := br.raw(everything()...)
+	must(t, served.Flush())
+	_, err = mx.access(within(t, 10*time.Second), everything())
+	must(t, err)
 }
 
 // TestNoBusWithoutRights: no token, a token of another's, a key of another's.

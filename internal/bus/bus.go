@@ -210,7 +210,8 @@ func (b *Bus) follow(ctx context.Context, woken <-chan struct{}, do func(context
 }
 
 // Access gives a node access, and its consumers the filters, as far as its authorities are competent. Errors: those of
-// directory.View.CheckNode, Denied "no-bus-key", Invalid "malformed-filter", Retry "bus-away".
+// directory.View.CheckNode, Denied "no-bus-key", Invalid "malformed-filter", Retry "bus-away", Retry "busy" for a node that
+// asks more often than it can need.
 func (b *Bus) Access(ctx context.Context, node authority.Node, texts []string) (Access, error) {
 	filters, err := parseFilters(texts)
 	if err != nil {

@@ -11,9 +11,11 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
 )
 
 const (
@@ -27,19 +29,52 @@ const (
 	// together is how many requests to the server are under way at once.
 	together   = 8
 	keepWithin = 30 * time.Second
+	// accessEvery and accessBurst bound how often one node is served: each time the server may have to change a consumer
+	// for every publisher. A node comes three times in two hours, and for each change of what it wants.
+	accessEvery = 5 * time.Second
+	accessBurst = 10
 )
 
 // keeper makes the streams and consumers that there should be.
 type keeper struct {
 	bus *Bus
-	// mu is held while streams and consumers are changed.
-	mu sync.Mutex
+	// making is held while streams are made; each node's gate while its consumers are changed. So a node that keeps the
+	// server busy keeps no other waiting.
+	making gate
+	// mu is never held while the server is asked. It guards what follows.
+	mu    sync.Mutex
+	doors map[authority.Node]*door
 	// wants are the filters of each node as last asked, before they are clamped.
 	wants map[authority.Node][]filter
 	// made are the publishers whose streams were made or brought up to date since the last connection.
 	made map[authority.State]bool
 	// held are the patterns of the consumers known to be at the server.
 	held map[road]string
+	// touched are the roads whose patterns were noted in held since a look at the server began.
+	touched map[road]bool
+}
+
+// door is what bounds one node's demands.
+type door struct {
+	gate  gate
+	often *rate.Limiter
+}
+
+// gate is a lock that is waited for no longer than a call lasts.
+type gate chan struct{}
+
+// enter waits for the gate. Retry "busy". Leave it with a receive.
+func (g gate) enter(ctx context.Context) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return busy()
+	}
+}
+
+func busy() error {
+	return fault.New(fault.Retry, "busy", opAccess, "the hub is at work for this node; ask again in some seconds")
 }
 
 // road is one consumer: from a publisher to a node.
@@ -49,7 +84,8 @@ type road struct {
 }
 
 func newKeeper(b *Bus) keeper {
-	return keeper{bus: b, wants: map[authority.Node][]filter{}, made: map[authority.State]bool{}, held: map[road]string{}}
+	return keeper{bus: b, making: make(gate, 1), doors: map[authority.Node]*door{}, wants: map[authority.Node][]filter{},
+		made: map[authority.State]bool{}, held: map[road]string{}, touched: map[road]bool{}}
 }
 
 // keep makes what is missing.
@@ -60,33 +96,72 @@ func (k *keeper) keep(ctx context.Context, why reason) error {
 	if l == nil || l.js == nil {
 		return away()
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if why == anew {
+		k.mu.Lock()
 		clear(k.made)
+		k.mu.Unlock()
 	}
 	if why != changed {
 		if err := k.look(ctx, l.js); err != nil {
 			return err
 		}
 	}
-	v := k.bus.view()
-	if err := k.streams(ctx, l.js, v); err != nil {
+	if err := k.streams(ctx, l.js, k.bus.view()); err != nil {
 		return err
 	}
-	for node := range maps.Clone(k.wants) {
-		before := len(k.held)
-		if err := k.node(ctx, l.js, v, node); err != nil {
+	return k.nodes(ctx, l)
+}
+
+// nodes brings every node's consumers up to date. One that is being served is waited for when the others are done.
+func (k *keeper) nodes(ctx context.Context, l *link) error {
+	k.mu.Lock()
+	all := slices.Collect(maps.Keys(k.wants))
+	k.mu.Unlock()
+	var late []authority.Node
+	for _, node := range all {
+		select {
+		case k.door(node).gate <- struct{}{}:
+			if err := k.refresh(ctx, l, node); err != nil {
+				return err
+			}
+		default:
+			late = append(late, node)
+		}
+	}
+	for _, node := range late {
+		if err := k.door(node).gate.enter(ctx); err != nil {
 			return err
 		}
-		if len(k.held) > before {
-			_ = l.traffic.Publish(againOf(node), nil) // a hint: the node hears of it at its next access else
+		if err := k.refresh(ctx, l, node); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// serve makes the consumers of a node that asks, and says of which publishers.
+// refresh is node for one whose gate was entered, and leaves it.
+func (k *keeper) refresh(ctx context.Context, l *link, node authority.Node) error {
+	defer func() { <-k.door(node).gate }()
+	more, err := k.node(ctx, l.js, k.bus.view(), node)
+	if more {
+		_ = l.traffic.Publish(againOf(node), nil) // a hint: the node hears of it at its next access else
+	}
+	return err
+}
+
+// door is that of a node; there are as many as the directory has had nodes.
+func (k *keeper) door(node authority.Node) *door {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.doors[node]
+	if d == nil {
+		d = &door{gate: make(gate, 1), often: rate.NewLimiter(rate.Every(accessEvery), accessBurst)}
+		k.doors[node] = d
+	}
+	return d
+}
+
+// serve makes the consumers of a node that asks, and says of which publishers. Retry "busy" for one that asks too often.
 func (k *keeper) serve(ctx context.Context, node authority.Node, filters []filter) ([]authority.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, keepWithin)
 	defer cancel()
@@ -94,14 +169,23 @@ func (k *keeper) serve(ctx context.Context, node authority.Node, filters []filte
 	if l == nil || l.js == nil {
 		return nil, away()
 	}
+	d := k.door(node)
+	if !d.often.Allow() {
+		return nil, busy()
+	}
+	if err := d.gate.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-d.gate }()
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.wants[node] = filters
+	k.mu.Unlock()
 	v := k.bus.view()
 	if err := k.streams(ctx, l.js, v); err != nil {
 		return nil, err
 	}
-	return publishers(v, node), k.node(ctx, l.js, v, node)
+	_, err := k.node(ctx, l.js, v, node)
+	return publishers(v, node), err
 }
 
 // publishers are the states whose alerts a node may be sent: all but its own.
@@ -119,6 +203,9 @@ func publishers(v directory.View, node authority.Node) []authority.State {
 // want that have not asked since.
 func (k *keeper) look(ctx context.Context, js jetstream.JetStream) error {
 	found, roads := map[authority.State]bool{}, map[road]string{}
+	k.mu.Lock()
+	clear(k.touched)
+	k.mu.Unlock()
 	names := js.StreamNames(ctx)
 	for name := range names.Name() {
 		if publisher, ok := publisherOf(name); ok {
@@ -133,7 +220,14 @@ func (k *keeper) look(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	maps.DeleteFunc(k.made, func(publisher authority.State, _ bool) bool { return !found[publisher] })
+	for r := range k.touched { // what was seen of it may be older
+		if delete(roads, r); k.held[r] != "" {
+			roads[r] = k.held[r]
+		}
+	}
 	k.held = roads
 	return nil
 }
@@ -144,7 +238,9 @@ func (k *keeper) lookAt(ctx context.Context, js jetstream.JetStream, publisher a
 		return notLinked(err)
 	}
 	if same(stream.CachedInfo().Config, k.streamConfig(publisher)) {
+		k.mu.Lock()
 		k.made[publisher] = true
+		k.mu.Unlock()
 	}
 	consumers := stream.ListConsumers(ctx)
 	for info := range consumers.Info() {
@@ -154,16 +250,24 @@ func (k *keeper) lookAt(ctx context.Context, js jetstream.JetStream, publisher a
 		}
 		patterns := patternsOf(info.Config, publisher)
 		roads[road{publisher, node}] = strings.Join(patterns, " ")
-		if _, asked := k.wants[node]; !asked {
-			if filters, err := parseFilters(patterns); err == nil {
-				k.wants[node] = filters
-			}
-		}
+		k.want(node, patterns)
 	}
 	if err := consumers.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return notLinked(err)
 	}
 	return nil
+}
+
+// want notes what a consumer says of a node that has not asked since the hub started.
+func (k *keeper) want(node authority.Node, patterns []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, asked := k.wants[node]; asked {
+		return
+	}
+	if filters, err := parseFilters(patterns); err == nil {
+		k.wants[node] = filters
+	}
 }
 
 func patternsOf(c jetstream.ConsumerConfig, publisher authority.State) []string {
@@ -180,16 +284,35 @@ func patternsOf(c jetstream.ConsumerConfig, publisher authority.State) []string 
 }
 
 func (k *keeper) streams(ctx context.Context, js jetstream.JetStream, v directory.View) error {
-	for _, s := range v.States() {
-		if k.made[s.State] {
-			continue
-		}
-		if _, err := js.CreateOrUpdateStream(ctx, k.streamConfig(s.State)); err != nil {
+	if len(k.missing(v)) == 0 {
+		return nil
+	}
+	if err := k.making.enter(ctx); err != nil {
+		return err
+	}
+	defer func() { <-k.making }()
+	for _, s := range k.missing(v) { // fewer, where another made them meanwhile
+		if _, err := js.CreateOrUpdateStream(ctx, k.streamConfig(s)); err != nil {
 			return notLinked(err)
 		}
-		k.made[s.State] = true
+		k.mu.Lock()
+		k.made[s] = true
+		k.mu.Unlock()
 	}
 	return nil
+}
+
+// missing are the states whose streams are not known to be as they should.
+func (k *keeper) missing(v directory.View) []authority.State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []authority.State
+	for _, s := range v.States() {
+		if !k.made[s.State] {
+			all = append(all, s.State)
+		}
+	}
+	return all
 }
 
 func (k *keeper) streamConfig(publisher authority.State) jetstream.StreamConfig {
@@ -209,46 +332,54 @@ func same(has, want jetstream.StreamConfig) bool {
 		has.MaxMsgsPerSubject == want.MaxMsgsPerSubject && has.MaxMsgSize == want.MaxMsgSize && has.Duplicates == want.Duplicates
 }
 
-// node brings the consumers of one node up to date; of one that is gone for ever none is left. A suspended node keeps
-// its place: nobody can read there meanwhile.
-func (k *keeper) node(ctx context.Context, js jetstream.JetStream, v directory.View, node authority.Node) error {
+// node brings the consumers of one node, whose gate was entered, up to date, and reports whether there are more than
+// before; of one that is gone for ever none is left. A suspended node keeps its place: nobody can read there meanwhile.
+func (k *keeper) node(ctx context.Context, js jetstream.JetStream, v directory.View, node authority.Node) (more bool, err error) {
 	entry, known := v.Node(node)
 	gone := !known || entry.Status == directory.Revoked || entry.Status == directory.Retired
-	var patterns []string
-	if !gone {
-		patterns = clamp(v, node, k.wants[node], k.bus.o.Categories)
-	}
-	type outcome struct {
-		road
-		patterns string
-	}
-	done := make(chan outcome, len(v.States()))
+	patterns, roads := k.due(v, node, gone)
+	done := make(chan road, len(roads))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(together)
-	for _, publisher := range publishers(v, node) {
-		r, want := road{publisher, node}, strings.Join(patterns, " ")
-		if k.held[r] == want {
-			continue
-		}
+	for _, r := range roads {
 		group.Go(func() error {
 			err := k.consumer(ctx, js, r, patterns)
 			if err == nil {
-				done <- outcome{r, want}
+				done <- r
 			}
 			return err
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	close(done)
-	for o := range done {
-		if k.held[o.road] = o.patterns; o.patterns == "" {
-			delete(k.held, o.road)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before := len(k.held)
+	for r := range done {
+		k.touched[r] = true
+		if k.held[r] = strings.Join(patterns, " "); len(patterns) == 0 {
+			delete(k.held, r)
 		}
 	}
 	if err == nil && gone {
 		delete(k.wants, node)
 	}
-	return err
+	return len(k.held) > before, err
+}
+
+// due are the patterns that a node's consumers should have, and the roads where they are not known to have them.
+func (k *keeper) due(v directory.View, node authority.Node, gone bool) (patterns []string, roads []road) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !gone {
+		patterns = clamp(v, node, k.wants[node], k.bus.o.Categories)
+	}
+	for _, publisher := range publishers(v, node) {
+		if r := (road{publisher, node}); k.held[r] != strings.Join(patterns, " ") {
+			roads = append(roads, r)
+		}
+	}
+	return patterns, roads
 }
 
 // consumer makes, changes or removes one. A change of filters keeps its place in the stream.
