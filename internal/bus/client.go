@@ -69,6 +69,8 @@ type Status struct {
 	Connected time.Time
 	// Last is why there is no connection, or was none last time; nil if there never was a reason.
 	Last error
+	// Dropped is how many deliveries found no room in memory since the start. What was in them comes by the direct road.
+	Dropped uint64
 }
 
 // Client is a node's side of the bus. It may be used by many goroutines at once.
@@ -257,8 +259,8 @@ func (s *session) listen(a Access, take, hint nats.MsgHandler) error {
 	for _, p := range a.Publishers {
 		sub, err := s.conn.Subscribe(a.Deliver+"."+p.String(), take)
 		if err == nil {
-			// The window of each consumer bounds what can come; nats.go must drop none of it.
-			err = sub.SetPendingLimits(-1, -1)
+			// take is quick, so an honest server, which the window of each consumer bounds, fills none of this.
+			err = sub.SetPendingLimits(-1, maxQueued)
 		}
 		if err != nil {
 			return notLinked(err)
@@ -358,10 +360,11 @@ func (c *Client) Connected() bool { return !c.Status().Connected.IsZero() }
 
 // Status is how the client stands now.
 func (c *Client) Status() Status {
-	connected := c.live() != nil
+	connected, dropped := c.live() != nil, c.queue.lost()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := c.status
+	st.Dropped = dropped
 	if !connected {
 		st.Connected = time.Time{}
 	}

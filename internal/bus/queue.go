@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 
 	"github.com/enlace-network/enlace/internal/authority"
 )
@@ -21,7 +22,18 @@ const ackWithin = 100 * time.Millisecond
 // maxFlow bounds the questions of flow control that wait for an answer; the server asks one at a time.
 const maxFlow = 16
 
-// queue is what has arrived and is not done. The windows of the consumers bound it.
+const (
+	// maxQueued bounds the bytes of what has arrived and is not done. An honest server sends more only where several
+	// publishers flood at once: what is dropped then comes by the direct road, after the next chain index (PROTOCOL 7.5).
+	maxQueued = 64 << 20
+	// itemBytes is about what one more alert takes in memory, whatever its size.
+	itemBytes = 512
+	// maxLines bounds the publishers that a server may name.
+	maxLines = 1024
+)
+
+// queue is what has arrived and is not done. With an honest server the windows of the consumers bound it, with another
+// maxQueued.
 type queue struct {
 	acknowledge func(publisher authority.State, target string)
 
@@ -30,6 +42,10 @@ type queue struct {
 	waiting []*item
 	stopped bool
 	lines   map[authority.State]*line
+	// bytes are those of all items in all lines, and of lines that were given up and still have some under way.
+	bytes int
+	// dropped is how many did not fit.
+	dropped uint64
 }
 
 // item is one alert under way.
@@ -39,6 +55,7 @@ type item struct {
 	number  uint64 // in its publisher's stream
 	target  string // what acknowledges it and all before it
 	done    bool
+	size    int // in maxQueued
 }
 
 // line is what is under way of one publisher, since its stream was made.
@@ -125,23 +142,33 @@ func (c *Client) take(m *nats.Msg) {
 		c.queue.control(m)
 		return
 	}
-	if d, ok := parseDelivery(m.Reply); ok {
-		c.queue.add(d, m)
+	d, ok := parseDelivery(m.Reply)
+	if !ok {
+		return
+	}
+	if dropped := c.queue.add(d, m); dropped&(dropped-1) == 0 && dropped > 0 { // the more, the rarer said
+		c.o.Log.Warn("the bus sends more than this node holds in memory; the rest comes by the direct road",
+			zap.Stringer("publisher", d.publisher), zap.Uint64("dropped", dropped))
 	}
 }
 
-func (q *queue) add(d delivery, m *nats.Msg) {
+// add notes a delivery. Where there is no room it is dropped, and add says how many were until now; 0 = it was not.
+func (q *queue) add(d delivery, m *nats.Msg) (dropped uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lines[d.publisher]
-	if l == nil || l.another(d) {
+	l := q.line(d.publisher)
+	if l != nil && l.another(d) {
 		l = &line{}
 		q.lines[d.publisher] = l
+	}
+	if l == nil {
+		q.dropped++
+		return q.dropped
 	}
 	l.pending, l.heard = d.pending, time.Now()
 	if d.number <= l.floor { // done already; the acknowledgement was lost
 		q.acknowledge(d.publisher, m.Reply)
-		return
+		return 0
 	}
 	at, known := slices.BinarySearchFunc(l.items, d.number, func(it *item, n uint64) int {
 		switch {
@@ -155,16 +182,33 @@ func (q *queue) add(d delivery, m *nats.Msg) {
 	if known {
 		// The server tired of waiting. It listens to the newest acknowledgement.
 		l.items[at].target = m.Reply
-		return
+		return 0
 	}
+	size := m.Size() + itemBytes
+	if q.bytes+size > maxQueued {
+		q.dropped++
+		return q.dropped
+	}
+	q.bytes += size
 	it := &item{arrival: Arrival{Subject: m.Subject, Data: m.Data, Publisher: d.publisher, Pending: d.pending}, line: l,
-		number: d.number, target: m.Reply}
+		number: d.number, target: m.Reply, size: size}
 	l.items = slices.Insert(l.items, at, it)
 	if d.number > l.top {
 		l.top, l.stored = d.number, d.stored
 	}
 	q.waiting = append(q.waiting, it)
 	q.some.Signal()
+	return 0
+}
+
+// line is that of a publisher; nil where there are too many already.
+func (q *queue) line(publisher authority.State) *line {
+	l := q.lines[publisher]
+	if l == nil && len(q.lines) < maxLines {
+		l = &line{}
+		q.lines[publisher] = l
+	}
+	return l
 }
 
 // another reports whether a delivery is of another stream than the line, or of a consumer that was made anew and begins:
@@ -182,6 +226,7 @@ func (q *queue) finish(it *item) {
 	n := 0
 	for n < len(l.items) && l.items[n].done {
 		l.floor, l.target = l.items[n].number, l.items[n].target
+		q.bytes -= l.items[n].size
 		n++
 	}
 	clear(l.items[:n])
@@ -230,15 +275,14 @@ func (q *queue) control(m *nats.Msg) {
 	if target == "" {
 		target = m.Header.Get("Nats-Consumer-Stalled")
 	}
-	if err != nil || target == "" {
+	if err != nil || target == "" || len(target) > maxTarget {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lines[publisher]
+	l := q.line(publisher)
 	if l == nil {
-		l = &line{}
-		q.lines[publisher] = l
+		return
 	}
 	if len(l.flow) < maxFlow && !slices.ContainsFunc(l.flow, func(f question) bool { return f.target == target }) {
 		l.flow = append(l.flow, question{l.top, target})
@@ -259,4 +303,11 @@ func (q *queue) expecting(publisher authority.State) bool {
 	defer q.mu.Unlock()
 	l := q.lines[publisher]
 	return l != nil && (len(l.items) > 0 || (l.pending > 0 && time.Since(l.heard) < believed))
+}
+
+// lost is how many were dropped.
+func (q *queue) lost() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dropped
 }

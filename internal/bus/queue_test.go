@@ -3,10 +3,12 @@ package bus
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -87,7 +89,46 @@ func TestAcknowledgedInOrder(t *testing.T) {
 		if highest != uint64(come) {
 			t.Fatalf("acknowledged up to %d of %d", highest, come)
 		}
+		if q.bytes != 0 {
+			t.Fatalf("%d bytes are counted in an empty queue", q.bytes)
+		}
 	})
+}
+
+// TestQueueBound: a server that keeps to no window fills no node's memory, neither with large alerts, nor small ones,
+// nor publishers that are none. What is dropped is counted, and when there is room again more is taken.
+func TestQueueBound(t *testing.T) {
+	for _, size := range []int{0, 1 << 20} {
+		c := NewClient(ClientOptions{Log: zap.NewNop()})
+		body := make([]byte, size)
+		most := maxQueued / (size + itemBytes)
+		for n := 1; n <= most+2; n++ {
+			m := delivered(1, n, n, n)
+			m.Data = body
+			c.take(m)
+		}
+		held := len(c.queue.waiting)
+		if held == 0 || held > most || c.Status().Dropped != uint64(most+2-held) {
+			t.Fatalf("of %d bytes each %d are held of %d, and %d dropped", size, held, most+2, c.Status().Dropped)
+		}
+		before := c.Status().Dropped
+		c.queue.finish(c.queue.next())
+		more := delivered(1, most+3, most+3, most+3)
+		more.Data = body
+		c.take(more)
+		if c.Status().Dropped != before || len(c.queue.waiting) != held {
+			t.Error("there is room again, and nothing is taken")
+		}
+	}
+	c := NewClient(ClientOptions{Log: zap.NewNop()})
+	for n := range 2 * maxLines {
+		name := "x-" + string(rune('a'+n/26/26%26)) + string(rune('a'+n/26%26)) + string(rune('a'+n%26))
+		c.take(&nats.Msg{Data: []byte("x"), Reply: "$JS.ACK.ALERT-" + strings.ToUpper(name) + ".us--primary.1.1.1.1.0"})
+		c.take(&nats.Msg{Subject: "deliver.us.primary." + name, Reply: "$JS.FC.x", Header: nats.Header{"Status": {"100"}}})
+	}
+	if len(c.queue.lines) != maxLines || c.Status().Dropped != maxLines {
+		t.Errorf("%d publishers, %d dropped", len(c.queue.lines), c.Status().Dropped)
+	}
 }
 
 // TestMadeAnew: a stream or consumer that counts from the beginning again hands out all it has, and what was under way
