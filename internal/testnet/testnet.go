@@ -68,6 +68,8 @@ type Network struct {
 	stewards []*keyring.OfflineKey
 	stopHub  func() error
 	stops    []func() error
+	// given are the addresses that freePort gave out.
+	given []string
 }
 
 // authorities are made-up ones for the demo states, so that names differ in form and language.
@@ -144,10 +146,10 @@ func (n *Network) Stop() error {
 func (n *Network) found(context.Context) error {
 	n.HubDir = filepath.Join(n.Dir, "hub")
 	var err error
-	if n.HubAddr, err = freePort(); err != nil {
+	if n.HubAddr, err = n.freePort(); err != nil {
 		return err
 	}
-	if n.BusAddr, err = freePort(); err != nil {
+	if n.BusAddr, err = n.freePort(); err != nil {
 		return err
 	}
 	var public []authority.PublicKey
@@ -281,7 +283,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 		return nil, err
 	}
 	a.NationalPointOfContact = slices.Contains(n.Point, state)
-	peerAddr, err := freePort()
+	peerAddr, err := n.freePort()
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +291,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	if err != nil {
 		return nil, err
 	}
-	operatorAddr, err := freePort()
+	operatorAddr, err := n.freePort()
 	if err != nil {
 		return nil, err
 	}
@@ -329,18 +331,23 @@ func trustOf(path string) (operator.Trust, error) {
 }
 
 // freePort finds a loopback port that a daemon can be told of before it listens. It looks below the ports that the system
-// gives to outgoing connections, or one of those would take it meanwhile.
-func freePort() (string, error) {
+// gives to outgoing connections, or one of those would take it meanwhile, and gives none out twice.
+func (n *Network) freePort() (string, error) {
 	const low, high, tries = 15000, 32000, 64
 	for range tries {
-		n, err := rand.Int(rand.Reader, big.NewInt(high-low))
+		port, err := rand.Int(rand.Reader, big.NewInt(high-low))
 		if err != nil {
 			return "", fault.Wrap(err, fault.Internal, "", "start network", "no randomness")
 		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", low+n.Int64()))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String(), nil
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", low+port.Int64()))
+		if err != nil {
+			continue
+		}
+		addr := l.Addr().String()
+		_ = l.Close()
+		if !slices.Contains(n.given, addr) {
+			n.given = append(n.given, addr)
+			return addr, nil
 		}
 	}
 	return "", fault.New(fault.Internal, "", "start network", "no loopback port")
