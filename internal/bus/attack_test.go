@@ -236,6 +236,22 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestManyOnOneSubject: more than 100,000 alerts of one subject wait for a node that is away.
+func TestManyOnOneSubject(t *testing.T) {
+	w := newWorld(t)
+	mx := w.admit("mx")
+	w.start()
+	c := mx.raw()
+	const all, part = 110_000, 5_000 // in parts: a stream drops what comes faster than it writes
+	for n := 1; n <= all; n++ {
+		must(t, c.Publish("alert.drugs.trafficking.routine.mx", []byte("x")))
+		if n%part == 0 {
+			must(t, c.Flush())
+			soon(t, 10*time.Second, "all of a part is kept", func() bool { return w.stored("MX") >= uint64(n) })
+		}
+	}
+}
+
 // TestBusyMember: a member that asks again and again with other filters is soon told to wait, and others are not.
 func TestBusyMember(t *testing.T) {
 	w := newWorld(t)

@@ -19,7 +19,9 @@ import (
 )
 
 const (
-	subjectMessages = 100_000
+	// subjectMessages is twice what a node that was away is expected to catch up with on one subject; the bytes of a
+	// publisher bound it too.
+	subjectMessages = 200_000
 	// window is how many messages of one publisher are under way to one node. With flow control, which bounds their
 	// bytes, it keeps one publisher's flood of large alerts from getting others' connections cut as too slow.
 	window    = 256
