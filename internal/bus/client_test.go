@@ -58,18 +58,18 @@ func TestRestart(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	w := newWorld(t)
 	mx, us := w.admit("mx"), w.admit("us")
-	w.start(func(o *bus.Options) { o.Lifetime = 2 * time.Second })
+	w.start(func(o *bus.Options) { o.Lifetime = 5 * time.Second })
 	from, to := mx.read(), us.read()
 	since := to.Status().Connected
 	var want []string
-	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Microsecond) {
+	for end := time.Now().Add(11 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		text := fmt.Sprintf("%06d", len(want))
 		if err := from.publish(text); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, text)
 	}
-	soon(t, 5*time.Second, "all arrive", func() bool { return len(to.texts()) >= len(want) })
+	soon(t, 30*time.Second, "all arrive", func() bool { return len(to.texts()) >= len(want) })
 	if got := to.texts(); !slices.Equal(got, want) {
 		t.Errorf("%d of %d arrived, or some twice", len(got), len(want))
 	}

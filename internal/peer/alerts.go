@@ -142,24 +142,34 @@ func (c *Courier) DeliverFrames(ctx context.Context, to directory.NodeEntry, fra
 	return taken, err
 }
 
-// PullAttachment fetches the sealed bytes of an alert's attachment from an offset on, and hands them to take as one
-// stream. Memory is one slice.
-func (c *Courier) PullAttachment(ctx context.Context, to directory.NodeEntry, ref message.AttachmentRef, offset uint64, take func(io.Reader) error) error {
-	return c.on(ctx, to, true, func(p peerv1.PeerServiceClient) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // who takes no more ends the call
-		stream, err := p.PullAttachment(ctx, &peerv1.PullAttachmentRequest{Attachment: refMessage(ref), Offset: offset})
-		if err != nil {
-			return err
-		}
-		return take(&pulled{recv: stream.Recv})
+// PullAttachment asks for the sealed bytes of an alert's attachment from an offset on. They come as one stream, in
+// memory one slice of it; closing it ends the call. A refusal shows at the first Read.
+func (c *Courier) PullAttachment(ctx context.Context, from directory.NodeEntry, ref message.AttachmentRef, offset uint64) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var stream grpc.ServerStreamingClient[peerv1.PullAttachmentResponse]
+	err := c.on(ctx, from, true, func(p peerv1.PeerServiceClient) error {
+		var err error
+		stream, err = p.PullAttachment(ctx, &peerv1.PullAttachmentRequest{Attachment: refMessage(ref), Offset: offset})
+		return err
 	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &pulled{recv: stream.Recv, cancel: cancel}, nil
 }
 
 // pulled reads the data of a pull as one file.
 type pulled struct {
-	recv func() (*peerv1.PullAttachmentResponse, error)
-	rest []byte
+	recv   func() (*peerv1.PullAttachmentResponse, error)
+	cancel context.CancelFunc
+	rest   []byte
+}
+
+// Close implements io.Closer.
+func (s *pulled) Close() error {
+	s.cancel()
+	return nil
 }
 
 func (s *pulled) Read(p []byte) (int, error) {
