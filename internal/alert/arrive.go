@@ -128,9 +128,12 @@ func (p *placing) run() (string, error) {
 			continue
 		}
 		row, err := p.tx.Alert(p.h.Conversation, own)
-		had := err == nil && row.Issuer == p.h.Sender
+		had := err == nil
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return "", err
+		}
+		if had && (row.Direction != ledger.In || row.Issuer != p.h.Sender) {
+			continue // what one authority issues no message of another replaces
 		}
 		if !had {
 			row = ledger.Alert{ID: p.h.Conversation, Own: own, Issuer: p.h.Sender, Direction: ledger.In, Created: p.h.Created}

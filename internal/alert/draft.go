@@ -162,16 +162,35 @@ func draftOf(r ledger.Reader, row ledger.Alert) (draft, error) {
 	return x, err
 }
 
+// ours reads the row of an alert that its authority issues: a draft is found by the alert's name alone, which others know
+// who have received it. Denied "not-issuer"; an alert that its authority is not shown does not exist: NotFound.
+func ours(r ledger.Reader, id message.ID, own authority.Name) (ledger.Alert, error) {
+	row, err := r.Alert(id, own)
+	switch {
+	case err != nil:
+		return ledger.Alert{}, err
+	case row.State == unmatched:
+		return ledger.Alert{}, fault.New(fault.NotFound, "", "read alert", "there is no such alert")
+	case row.Direction != ledger.Out || row.Issuer != row.Own:
+		return ledger.Alert{}, notIssuer()
+	}
+	return row, nil
+}
+
+func notIssuer() error {
+	return fault.New(fault.Denied, "not-issuer", "change alert", "only the authority that issues an alert changes it")
+}
+
 // loadDraft reads a draft that an actor may act on, in one view.
 func (d *Desk) loadDraft(ctx context.Context, a exchange.Actor, action string, id message.ID) (draft, error) {
 	var x draft
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
-		row, err := r.Alert(id, a.Authority)
+		row, err := ours(r, id, a.Authority)
 		if err != nil {
 			return err
 		}
 		x, err = draftOf(r, row)
-		if row.Direction == ledger.Out && fault.Is(err, fault.NotFound) {
+		if fault.Is(err, fault.NotFound) {
 			x.Alert = row
 			return nil
 		}
@@ -303,7 +322,7 @@ func (d *Desk) AddFile(ctx context.Context, a exchange.Actor, id message.ID, not
 }
 
 func (d *Desk) putFile(tx ledger.Tx, a exchange.Actor, id message.ID, note *formatv1.AttachmentNote, file exchange.SealedFile) (ledger.Attachment, error) {
-	row, err := tx.Alert(id, a.Authority)
+	row, err := ours(tx, id, a.Authority)
 	if err != nil {
 		return ledger.Attachment{}, err
 	}
@@ -338,7 +357,7 @@ func (d *Desk) Update(ctx context.Context, a exchange.Actor, id message.ID, c Co
 	var row ledger.Alert
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
 		var err error
-		row, err = r.Alert(id, a.Authority)
+		row, err = ours(r, id, a.Authority)
 		return err
 	})
 	if err != nil {
@@ -391,7 +410,7 @@ func (d *Desk) settled(ctx context.Context, row ledger.Alert, c Composition) (Co
 
 // redraft puts a draft in the place of what was there. The row is read again: it may have been published or ended since.
 func (d *Desk) redraft(tx ledger.Tx, a exchange.Actor, seen ledger.Alert, c Composition, stored ledger.Draft) error {
-	row, err := tx.Alert(seen.ID, seen.Own)
+	row, err := ours(tx, seen.ID, seen.Own)
 	if err != nil {
 		return err
 	}

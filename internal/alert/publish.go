@@ -90,7 +90,7 @@ func (d *Desk) askApproval(ctx context.Context, a exchange.Actor, seen draft) (P
 
 // same reads the row of a draft again, and refuses if anything about the draft is other than it was seen.
 func (d *Desk) same(tx ledger.Tx, seen draft) (ledger.Alert, error) {
-	row, err := tx.Alert(seen.ID, seen.Own)
+	row, err := ours(tx, seen.ID, seen.Own)
 	if err != nil {
 		return ledger.Alert{}, err
 	}
@@ -214,6 +214,9 @@ func stateAfter(version uint32) message.AlertState {
 
 // version makes the message that says a draft.
 func (d *Desk) version(ctx context.Context, a exchange.Actor, x draft, approval message.Approval) (outward, error) {
+	if !x.ID.IsOf(x.Own) {
+		return outward{}, notIssuer() // every receiver would refuse it: the name is another's
+	}
 	x.Notice.Version, x.Notice.Reference = x.Version+1, x.Reference
 	items, err := d.itemsOf(x.Composition)
 	if err != nil {

@@ -1,0 +1,110 @@
+package alert_test
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/enlace-network/enlace/internal/alert"
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/exchange"
+	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	"github.com/enlace-network/enlace/internal/seal"
+)
+
+// TestOnlyTheIssuerWrites: whoever has received an alert, on the issuer's own node or elsewhere, neither sees nor touches
+// what is being written of it; and what they hold stays readable. PROTOCOL 8.4.
+func TestOnlyTheIssuerWrites(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx, jm := w.join("mx", police(), office{slug: "customs", in: []string{"all"}, out: []string{"all"}}), w.join("jm", police())
+	mx.fourEyes = true
+	mx.start()
+	jm.start()
+	customs := mx.of("customs")
+	sub, err := mx.AddSubscription(ctx, customs, alert.Wish{Categories: ">"})
+	w.must(err)
+	_, err = mx.ApproveSubscription(ctx, exchange.Actor{Account: "chief", Authority: customs.Authority}, sub.ID)
+	w.must(err)
+	jm.subscribe(">")
+	id, err := mx.Create(ctx, mx.as("writer"), w.composition("First"))
+	w.must(err)
+	_, err = mx.Publish(ctx, mx.as("writer"), id)
+	w.must(err)
+	_, err = mx.Approve(ctx, mx.as("chief"), id, message.Digest{})
+	w.must(err)
+	jm.until("issued", id, state(message.AlertIssued))
+	_, err = mx.Update(ctx, mx.as("writer"), id, w.composition("Second"))
+	w.must(err)
+	for _, who := range []struct {
+		*side
+		a exchange.Actor
+	}{{mx, customs}, {jm, jm.actor()}} {
+		for name, call := range map[string]func() error{
+			"check":  func() error { _, err := who.Check(ctx, who.a, id); return err },
+			"update": func() error { _, err := who.Update(ctx, who.a, id, w.composition("Mine")); return err },
+			"file": func() error {
+				_, err := who.AddFile(ctx, who.a, id, &formatv1.AttachmentNote{Name: "x"}, bytes.NewReader([]byte("x")))
+				return err
+			},
+			"publish": func() error { _, err := who.Publish(ctx, who.a, id); return err },
+			"return":  func() error { _, err := who.Return(ctx, who.a, id, "no"); return err },
+			"approve": func() error { _, err := who.Approve(ctx, who.a, id, message.Digest{}); return err },
+		} {
+			if err := call(); !fault.Is(err, fault.Denied) || fault.CodeOf(err) != "not-issuer" {
+				t.Errorf("%s by %s: %v", name, who.a.Authority, err)
+			}
+		}
+		if v, err := who.Show(ctx, who.a, id); err != nil || v.Notice.GetTitle() != "First" || v.Unreadable != "" {
+			t.Errorf("%s reads %+v, %v", who.a.Authority, v, err)
+		}
+	}
+	if v, err := mx.Show(ctx, mx.actor(), id); err != nil || v.Draft == nil || v.Draft.Notice.GetTitle() != "Second" || len(v.Draft.Attached) != 0 {
+		t.Errorf("the issuer's draft: %+v, %v", v.Draft, err)
+	}
+}
+
+// TestNothingReplacesAnIssuersRow: neither a frame of another authority of the node, nor a draft under another's name.
+func TestNothingReplacesAnIssuersRow(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx := w.join("mx", police(), office{slug: "customs", in: []string{"all"}, out: []string{"all"}})
+	mx.start()
+	id := mx.issued(w.composition("Mine"))
+	before := mx.row(id, mx.name)
+	item, err := seal.NewItem("alert", &formatv1.AlertNotice{Type: "threat", Title: "False", Version: 1}, bytes.NewReader(make([]byte, 64)))
+	w.must(err)
+	h := message.Header{}
+	h.ID, h.Conversation, h.Kind, h.Sender = id, id, message.KindAlert, mx.office("customs")
+	h.Category, h.Created, h.Expires = category(t, "drugs.trafficking"), w.now(), before.Expires
+	h.Recipients = []message.Recipient{{Authority: mx.name}}
+	w.must(mx.ledger.Update(ctx, func(tx ledger.Tx) error {
+		_, err := mx.Admit(tx, h, seal.Content{Items: []seal.Item{item}}, []authority.Name{mx.name})
+		return err
+	}))
+	if row := mx.row(id, mx.name); row != before {
+		t.Errorf("the row is %+v, was %+v", row, before)
+	}
+
+	own, err := mx.Create(ctx, mx.actor(), w.composition("Draft"))
+	w.must(err)
+	foreign, err := message.NewIDOf(mx.office("customs"), w.now(), bytes.NewReader(make([]byte, 64)))
+	w.must(err)
+	w.must(mx.ledger.Update(ctx, func(tx ledger.Tx) error {
+		x, err := tx.Draft(own)
+		w.must(err)
+		x.Conversation = foreign
+		w.must(tx.PutDraft(x))
+		row, err := tx.Alert(own, mx.name)
+		w.must(err)
+		row.ID, row.Reference = foreign, row.Reference+"-1"
+		_, err = tx.PutAlert(row)
+		return err
+	}))
+	if _, err := mx.Publish(ctx, mx.actor(), foreign); fault.CodeOf(err) != "not-issuer" {
+		t.Errorf("published under another authority's name: %v", err)
+	}
+}
