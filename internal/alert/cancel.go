@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"time"
 
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
@@ -17,6 +18,9 @@ const (
 	reasonNotEntitled = "NOT_ENTITLED"
 )
 
+// endAfterExpiry is how long the cancellation of an expired alert is carried.
+const endAfterExpiry = 7 * 24 * time.Hour
+
 // Cancel ends an alert at all its holders, at once: it takes one person who answers for the desk, and no competence any
 // more, since a wrong alert endangers people. A draft of the next version is dropped with it. An alert that was never
 // issued is dropped, and nobody is told.
@@ -27,18 +31,22 @@ func (d *Desk) Cancel(ctx context.Context, a exchange.Actor, id message.ID, c *f
 		row, err = r.Alert(id, a.Authority)
 		return err
 	})
+	if err == nil && row.State == unmatched {
+		err = fault.New(fault.NotFound, "", "cancel alert", "there is no such alert")
+	}
 	if err != nil {
 		return Published{}, err
+	}
+	if row.Direction != ledger.Out {
+		return Published{}, fault.New(fault.Denied, "not-issuer", "cancel alert", "only the authority that issued an alert cancels it")
 	}
 	if err := d.allow(ctx, a, "alert:cancel", row); err != nil {
 		return Published{}, err
 	}
 	switch {
-	case row.Direction != ledger.Out:
-		return Published{}, fault.New(fault.Denied, "not-issuer", "cancel alert", "only the authority that issued an alert cancels it")
 	case row.Version == 0 && !row.State.Over():
 		return d.drop(ctx, a, row)
-	case !row.State.InForce():
+	case !cancellable(row):
 		return Published{}, wrongState("the alert is over")
 	}
 	c = &formatv1.Cancellation{Reason: c.GetReason(), Text: c.GetText(), Version: row.Version}
@@ -49,6 +57,11 @@ func (d *Desk) Cancel(ctx context.Context, a exchange.Actor, id message.ID, c *f
 		return Published{}, unsendable("cancel alert", fs)
 	}
 	return d.callOff(ctx, a, row, c)
+}
+
+// cancellable: in force, or ended here by the clock alone, which can be wrong: others may have it in force still.
+func cancellable(row ledger.Alert) bool {
+	return row.Version > 0 && (row.State.InForce() || row.State == message.AlertExpired)
 }
 
 // drop forgets a draft that was never issued.
@@ -118,7 +131,7 @@ func (d *Desk) cancellations(ctx context.Context, a exchange.Actor, row ledger.A
 		return nil, err
 	}
 	o := sending{Alert: row, kind: message.KindAlertCancel, inReplyTo: first.ID, urgency: row.Urgency, approval: message.Single,
-		expires: row.Expires, content: seal.Content{Items: items}}
+		expires: d.until(row), content: seal.Content{Items: items}}
 	var out []outward
 	if first.Audience != nil {
 		o.states = first.Audience.States
@@ -136,6 +149,15 @@ func (d *Desk) cancellations(ctx context.Context, a exchange.Actor, row ledger.A
 	return append(out, withdrawn...), err
 }
 
+// until is how long the end of an alert is carried: as long as the alert holds, and one that the clock here has ended for
+// as long again as a wrong clock may take to be noticed.
+func (d *Desk) until(row ledger.Alert) time.Time {
+	if now := d.Clock(); !row.Expires.After(now) {
+		return now.Add(endAfterExpiry)
+	}
+	return row.Expires
+}
+
 // overBy is the state that a cancellation leads to.
 func overBy(c *formatv1.Cancellation) message.AlertState {
 	if c.GetReason() == reasonSuperseded {
@@ -149,7 +171,7 @@ func (d *Desk) commitCancel(tx ledger.Tx, a exchange.Actor, seen ledger.Alert, t
 	if err != nil {
 		return err
 	}
-	if !row.State.InForce() || row.Version != seen.Version {
+	if !cancellable(row) || row.Version != seen.Version {
 		return wrongState("the alert was updated or ended meanwhile")
 	}
 	row.State, row.Changed = to, d.Clock()

@@ -19,7 +19,13 @@ const (
 
 // Expire ends every alert whose time is over, on both sides: each row is changed, locked for its receiver, and leaves an
 // event. domain.md 4.9.
+//
+// What a clock that was ahead has ended is in force again, once the clock is right: at start-up, and when it is seen to
+// step back.
 func (d *Desk) Expire(ctx context.Context) error {
+	if err := d.unexpire(ctx); err != nil {
+		return err
+	}
 	for {
 		if idle, err := d.noneOver(ctx); err != nil || idle {
 			return errors.Join(err, d.trim(ctx))
@@ -70,6 +76,55 @@ func (d *Desk) expire(tx ledger.Tx, row ledger.Alert) error {
 		return err
 	}
 	return second(tx.Append(d.event("alert-expired", nodeActor, row.Latest, message.Digest{}, row.Own.String())))
+}
+
+// unexpire puts alerts in force again that were ended before their time.
+func (d *Desk) unexpire(ctx context.Context) error {
+	now := d.Clock()
+	if !d.memory.steppedBack(now) {
+		return nil
+	}
+	var early []ledger.Alert
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		return pages(r, ledger.AlertFilter{State: message.AlertExpired}, func(row ledger.Alert) error {
+			if row.Expires.After(now) && row.Ended.ID.IsZero() && row.Version > 0 {
+				early = append(early, row)
+			}
+			return nil
+		})
+	})
+	for len(early) > 0 && err == nil {
+		page := early[:min(len(early), expirePage)]
+		early = early[len(page):]
+		err = d.Ledger.Update(ctx, func(tx ledger.Tx) error {
+			for _, row := range page {
+				if err := d.backInForce(tx, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		d.tell()
+	}
+	if err == nil {
+		d.memory.seenClock(now)
+	}
+	return err
+}
+
+func (d *Desk) backInForce(tx ledger.Tx, seen ledger.Alert) error {
+	row, err := tx.Alert(seen.ID, seen.Own)
+	if err != nil || row.State != message.AlertExpired {
+		return err
+	}
+	row.State, row.Changed = stateAfter(row.Version-1), d.Clock()
+	if row.Direction == ledger.In {
+		d.keep(row)
+	}
+	if _, err := tx.PutAlert(row); err != nil {
+		return err
+	}
+	return second(tx.Append(d.event("alert-unexpired", nodeActor, row.Latest, message.Digest{}, row.Own.String())))
 }
 
 // expiring ends alerts in time, from start-up on.

@@ -33,7 +33,25 @@ type memory struct {
 	filters  []string
 	// filtersChanged is closed and replaced when filters changes.
 	filtersChanged chan struct{}
-	print          string // of wishes: whether they say something else than before
+	print          string    // of wishes: whether they say something else than before
+	clock          time.Time // the latest that was seen; zero before the first look
+}
+
+// steppedBack reports whether the clock says less than it did, or was not looked at yet.
+func (m *memory) steppedBack(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.clock.IsZero() || now.Before(m.clock) {
+		return true
+	}
+	m.clock = now
+	return false
+}
+
+func (m *memory) seenClock(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = now
 }
 
 // origin is what a subject tells of an alert in force.
