@@ -20,7 +20,8 @@ func attachmentView(msg message.ID, row ledger.Attachment, note *formatv1.Attach
 		SealedSize: row.SealedSize, Stored: stored, Complete: stored == row.SealedSize}
 }
 
-// OpenFile opens a file of the newest version of an alert, or of a draft. One that is not here is pulled from the issuer's
+// OpenFile opens a file of the newest version of an alert; of what is drafted while nothing is issued or while it waits for
+// approval, since who approves signs off the files too. One that is not here is pulled from the issuer's
 // node first, going on where an earlier attempt was cut (Retry "cut"). The last Read fails when the plaintext is not what
 // the issuer committed to, so nothing may be believed before io.EOF. The caller closes it.
 func (d *Desk) OpenFile(ctx context.Context, a exchange.Actor, id message.ID, index uint32) (io.ReadCloser, exchange.AttachmentView, error) {
@@ -28,8 +29,14 @@ func (d *Desk) OpenFile(ctx context.Context, a exchange.Actor, id message.ID, in
 	if err != nil {
 		return nil, exchange.AttachmentView{}, err
 	}
-	if row.Version == 0 && row.Direction == ledger.Out {
-		return d.openDraftFile(ctx, a, row, index)
+	if row.Direction == ledger.Out {
+		drafted, err := d.waits(ctx, row)
+		if err != nil {
+			return nil, exchange.AttachmentView{}, err
+		}
+		if drafted {
+			return d.openDraftFile(ctx, a, row, index)
+		}
 	}
 	if row.Direction == ledger.In && !row.State.InForce() {
 		return nil, exchange.AttachmentView{}, wrongState("the alert is over: the copy here is locked")
@@ -58,6 +65,23 @@ func (d *Desk) OpenFile(ctx context.Context, a exchange.Actor, id message.ID, in
 
 func noFile() error { return fault.New(fault.NotFound, "", opFile, "the alert has no such file") }
 
+// waits reports whether an alert of ours stands as it is drafted: it was never issued, or its next version was submitted.
+func (d *Desk) waits(ctx context.Context, row ledger.Alert) (bool, error) {
+	if row.Version == 0 {
+		return true, nil
+	}
+	var x draft
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		x, err = draftOf(r, row)
+		return err
+	})
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return x.pending, err
+}
+
 func (d *Desk) openDraftFile(ctx context.Context, a exchange.Actor, row ledger.Alert, index uint32) (io.ReadCloser, exchange.AttachmentView, error) {
 	var file ledger.Attachment
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
@@ -72,6 +96,7 @@ func (d *Desk) openDraftFile(ctx context.Context, a exchange.Actor, row ledger.A
 	if err != nil {
 		return nil, exchange.AttachmentView{}, err
 	}
+	row.Latest = message.Key{} // it belongs to no message yet
 	return d.openFile(ctx, a, row, file, note, key)
 }
 

@@ -108,3 +108,46 @@ func TestNothingReplacesAnIssuersRow(t *testing.T) {
 		t.Errorf("published under another authority's name: %v", err)
 	}
 }
+
+// TestApproverOpensWhatWaits: an update's files are those that are shown to who signs them off, under the same numbers; sent
+// back or released, the alert has its issued ones. DESIGN 9.
+func TestApproverOpensWhatWaits(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx, jm := w.join("mx", police()), w.join("jm", police())
+	mx.fourEyes = true
+	mx.start()
+	jm.start()
+	writer, chief := mx.as("writer"), mx.as("chief")
+	attach := func(id message.ID, text string) {
+		_, err := mx.AddFile(ctx, writer, id, &formatv1.AttachmentNote{Name: text}, bytes.NewReader([]byte(text)))
+		w.must(err)
+		_, err = mx.Publish(ctx, writer, id)
+		w.must(err)
+	}
+	opens := func(id message.ID, want string) {
+		t.Helper()
+		r, f, err := mx.OpenFile(ctx, chief, id, 0)
+		if got := w.read(r, err); string(got) != want || f.Note.GetName() != want {
+			t.Errorf("opened %q named %q, want %q", got, f.Note.GetName(), want)
+		}
+	}
+	id, err := mx.Create(ctx, writer, w.composition("First"))
+	w.must(err)
+	attach(id, "old")
+	opens(id, "old")
+	_, err = mx.Approve(ctx, chief, id, message.Digest{})
+	w.must(err)
+	_, err = mx.Update(ctx, writer, id, w.composition("Second"))
+	w.must(err)
+	attach(id, "new")
+	opens(id, "new")
+	_, err = mx.Return(ctx, chief, id, "not yet")
+	w.must(err)
+	opens(id, "old")
+	_, err = mx.Publish(ctx, writer, id)
+	w.must(err)
+	_, err = mx.Approve(ctx, chief, id, message.Digest{})
+	w.must(err)
+	opens(id, "new")
+}
