@@ -2,9 +2,11 @@ package broadcast
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	"github.com/enlace-network/enlace/internal/seal"
@@ -38,8 +40,10 @@ type Holder struct {
 	Code string
 	// Time is when the receipt was signed; zero without one.
 	Time time.Time
-	// Removed: it is a member no more, whatever State says.
-	Removed   bool
+	// Removed: it is a member no more, or was not one between; whatever State says, nothing else of the message follows.
+	Removed bool
+	// Given is the earliest that it can have been given the message, since it last became a member.
+	Given     time.Time
 	LastError string
 }
 
@@ -60,13 +64,88 @@ func (b *Broadcaster) Holders(ctx context.Context, key message.Key) ([]Holder, e
 			return err
 		}
 		for _, m := range members {
-			if link, ok := given(links, m); ok {
-				out = append(out, b.holder(link, m))
+			link, ok := given(links, m)
+			switch {
+			case ok:
+				h := b.holder(link, m)
+				if h.Given, err = b.linked(r, link); err != nil {
+					return err
+				}
+				out = append(out, h)
+			case links[0].Number < m.First:
+				h, was, err := b.before(r, links, m)
+				if err != nil {
+					return err
+				}
+				if was {
+					out = append(out, h)
+				}
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// linked is when the message of a link could first go to members of its epoch.
+func (b *Broadcaster) linked(r ledger.Reader, l ledger.Link) (time.Time, error) {
+	e, err := r.Epoch(b.chain(l.Audience), l.Epoch)
+	if t := l.Message.ID.Time(); err != nil || t.After(e.Recorded) {
+		return t, err
+	}
+	return e.Recorded, nil
+}
+
+// before is what is known of a node that has come to an audience, or come back to it, after a message was published: its
+// newest receipt passes over all that was before. Where the log as remembered shows that it was no member then, it is no
+// holder; where nothing is remembered of that time, it may be one.
+func (b *Broadcaster) before(r ledger.Reader, links []ledger.Link, m ledger.Member) (Holder, bool, error) {
+	for _, l := range slices.Backward(links) {
+		if l.Number >= m.First {
+			continue
+		}
+		e, err := r.Epoch(b.chain(l.Audience), l.Epoch)
+		if err != nil {
+			return Holder{}, false, err
+		}
+		names, known, err := b.servedThen(e, m.Node)
+		if err != nil {
+			return Holder{}, false, err
+		}
+		if !known {
+			names = m.Authorities
+		}
+		if len(names) == 0 {
+			continue
+		}
+		at, err := b.linked(r, l)
+		return Holder{Node: m.Node, Authorities: names, State: Removed, Removed: true, Given: at, LastError: m.LastError}, true, err
+	}
+	return Holder{}, false, nil
+}
+
+// servedThen are the authorities that made a node a member of an epoch of ours; not known where the log of then is
+// remembered no more.
+func (b *Broadcaster) servedThen(e ledger.Epoch, node authority.Node) ([]authority.Name, bool, error) {
+	p, err := seal.StoredEpochPackage(e.Package)
+	if err != nil {
+		return nil, false, err
+	}
+	base, ok := b.Directory.At(p.Audience.Position)
+	if !ok {
+		return nil, false, nil
+	}
+	members, err := directory.Recompute(base, p.Restrictions, p.Time, p.Category, directory.Rule(p.Audience.Rule), p.Audience.States)
+	if err != nil {
+		return nil, false, nil
+	}
+	var names []authority.Name
+	for _, x := range members {
+		if x.Node == node {
+			names = append(names, x.Authority)
+		}
+	}
+	return names, true, nil
 }
 
 // given is the number under which a member is, or was, to get a message.

@@ -102,7 +102,7 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 	l.mu.Lock()
 	f := l.fresh[id]
 	if f == nil {
-		pause := min(l.b.Flush*time.Duration(len(nodes)), longestPause)
+		pause := l.spacing(len(nodes)) * time.Duration(len(nodes))
 		f = &freshness{at: now.Add(min(company, pause))}
 		if after := l.last[id].Add(pause); after.After(f.at) {
 			f.at = after
@@ -117,9 +117,14 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 		delete(l.fresh, id)
 	}
 	if first {
-		for _, n := range nodes {
+		for i, n := range nodes {
 			x := l.node(n)
-			x.put(id, at)
+			if urgent {
+				x.put(id, at)
+			} else {
+				// One after the other: all at once would stand in the way of the alerts themselves.
+				x.put(id, at.Add(l.spacing(len(nodes))*time.Duration(i)))
+			}
 			delete(x.stalls, id)
 			if urgent {
 				x.notBefore = time.Time{} // once, whatever failed before
@@ -130,6 +135,11 @@ func (l *lines) news(id message.Digest, nodes []authority.Node, urgent bool) {
 	if first {
 		poke(l.wake)
 	}
+}
+
+// spacing is the time between telling two members of so many.
+func (l *lines) spacing(members int) time.Duration {
+	return min(l.b.Flush, longestPause/time.Duration(max(members, 1)))
 }
 
 // Heard makes what waits for a node due at once: it has just been reached, or has reached us.
