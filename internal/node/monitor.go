@@ -49,7 +49,11 @@ func (m monitor) bus() *operatorv1.Component {
 	s := m.d.bus.Status()
 	switch {
 	case !s.Connected.IsZero():
-		return &operatorv1.Component{Name: "bus", Healthy: true, Text: "connected", Since: milli(s.Connected)}
+		text := "connected"
+		if s.Dropped > 0 {
+			text += fmt.Sprintf("; %d alerts came faster than they could be taken and come by the direct road", s.Dropped)
+		}
+		return &operatorv1.Component{Name: "bus", Healthy: true, Text: text, Since: milli(s.Connected)}
 	case !s.Configured:
 		return &operatorv1.Component{Name: "bus", Healthy: true, Text: "the hub names none; alerts go by the direct road"}
 	}
