@@ -119,6 +119,7 @@ type draft struct {
 	Composition
 	stored  ledger.Draft
 	pending bool
+	hands   []string // who beside the author added to it or submitted it
 	rows    []ledger.Attachment
 }
 
@@ -130,10 +131,14 @@ func (x draft) state() message.AlertState {
 	return message.AlertDraft
 }
 
-// resource is the draft as the gate is asked about it: its state, and whoever wrote it.
-func (x draft) resource() ledger.Alert {
+// resource is the draft as the gate is asked about it: its state, and whoever wrote it. Who had a hand in it counts as its
+// author: they are no second person.
+func (x draft) resource(a exchange.Actor) ledger.Alert {
 	row := x.Alert
 	row.State, row.Author, row.Urgency = x.state(), x.stored.Author, x.Composition.Urgency
+	if slices.Contains(x.hands, authorOf(a)) {
+		row.Author = authorOf(a)
+	}
 	return row
 }
 
@@ -150,14 +155,15 @@ func (x draft) digest() message.Digest {
 
 // draftOf reads the draft of a row. NotFound where there is none.
 func draftOf(r ledger.Reader, row ledger.Alert) (draft, error) {
-	x := draft{Alert: row}
-	var err error
-	if x.stored, err = r.Draft(row.ID); err != nil {
+	stored, err := r.Draft(row.ID)
+	if err != nil {
 		return draft{}, err
 	}
-	if x.Composition, x.pending, err = readDraft(x.stored.Content); err != nil {
+	x, err := readDraft(stored.Content)
+	if err != nil {
 		return draft{}, err
 	}
+	x.Alert, x.stored = row, stored
 	x.rows, err = r.AttachmentsOf(ledger.OwnedByDraft(row.ID))
 	return x, err
 }
@@ -205,7 +211,7 @@ func (d *Desk) loadDraft(ctx context.Context, a exchange.Actor, action string, i
 		}
 		return draft{}, wrongState("there is no draft: the alert was published; draft its next version first")
 	}
-	return x, d.allow(ctx, a, action, x.resource())
+	return x, d.allow(ctx, a, action, x.resource(a))
 }
 
 func wrongState(say string) error {
@@ -335,6 +341,13 @@ func (d *Desk) putFile(tx ledger.Tx, a exchange.Actor, id message.ID, note *form
 		return ledger.Attachment{}, wrongState("the alert waits for approval; have it returned to you first")
 	case len(x.rows) >= message.MaxAttachments:
 		return ledger.Attachment{}, fault.New(fault.TooLarge, "too-large", "attach file", "an alert has at most 64 attachments")
+	}
+	stored, err := handled(x.stored, authorOf(a))
+	if err != nil {
+		return ledger.Attachment{}, err
+	}
+	if err := tx.PutDraft(stored); err != nil {
+		return ledger.Attachment{}, err
 	}
 	added := file.Row(id, uint32(len(x.rows)), note)
 	if err := tx.PutAttachment(added); err != nil {

@@ -151,3 +151,47 @@ func TestApproverOpensWhatWaits(t *testing.T) {
 	w.must(err)
 	opens(id, "new")
 }
+
+// twoPersons is a gate that knows one rule: nobody approves what counts as their own work. domain.md 12.
+type twoPersons struct{}
+
+func (twoPersons) Allow(_ context.Context, a exchange.Actor, action string, r exchange.Resource) error {
+	if action == "alert:approve" && r.Author == a.Account {
+		return fault.New(fault.Denied, "two-persons", "ask", "a second person must")
+	}
+	return nil
+}
+
+// TestWhoHadAHandIsNoSecondPerson: neither who attached a file, nor who submitted, nor still the author.
+func TestWhoHadAHandIsNoSecondPerson(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx, jm := w.join("mx", police()), w.join("jm", police())
+	mx.fourEyes = true
+	mx.start()
+	jm.start()
+	mx.Gate = twoPersons{}
+	id, err := mx.Create(ctx, mx.as("writer"), w.composition("First"))
+	w.must(err)
+	for range 2 {
+		_, err = mx.AddFile(ctx, mx.as("chief"), id, &formatv1.AttachmentNote{Name: "x"}, bytes.NewReader([]byte("x")))
+		w.must(err)
+	}
+	_, err = mx.Publish(ctx, mx.as("clerk"), id)
+	w.must(err)
+	_, err = mx.Return(ctx, mx.as("third"), id, "again")
+	w.must(err)
+	_, err = mx.Publish(ctx, mx.as("writer"), id)
+	w.must(err)
+	for _, who := range []string{"writer", "chief", "clerk"} {
+		if _, err := mx.Approve(ctx, mx.as(who), id, message.Digest{}); fault.CodeOf(err) != "two-persons" {
+			t.Errorf("approved by %s: %v", who, err)
+		}
+	}
+	mx.Gate = everyone{} // whatever policy allows, the receivers are told the truth
+	_, err = mx.Approve(ctx, mx.as("chief"), id, message.Digest{})
+	w.must(err)
+	if v, err := mx.Show(ctx, mx.actor(), id); err != nil || v.Steps[0].Approval != message.Single {
+		t.Errorf("released by who attached a file: %+v, %v", v.Steps, err)
+	}
+}

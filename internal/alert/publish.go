@@ -60,8 +60,11 @@ func unsendable(op string, fs []message.Finding) error {
 }
 
 func (d *Desk) askApproval(ctx context.Context, a exchange.Actor, seen draft) (Published, error) {
-	stored, err := remark(seen.stored, true)
+	stored, err := handled(seen.stored, authorOf(a))
 	if err != nil {
+		return Published{}, err
+	}
+	if stored, err = remark(stored, true); err != nil {
 		return Published{}, err
 	}
 	err = d.Ledger.Update(ctx, func(tx ledger.Tx) error {
@@ -119,7 +122,7 @@ func (d *Desk) Approve(ctx context.Context, a exchange.Actor, id message.ID, dig
 		return Published{}, err // time has passed since it was submitted
 	}
 	mark := message.TwoPerson
-	if x.stored.Author == authorOf(a) {
+	if x.resource(a).Author == authorOf(a) {
 		mark = message.Single // whatever policy allowed, the receivers are told the truth
 	}
 	x.Approver = a.Account

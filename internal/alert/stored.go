@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,7 +19,10 @@ const (
 	maxDraft = 4 << 20
 	// Parts of a stored draft beside its items: what will be the header, and a mark that it was submitted.
 	partContext   = "context"
+	partHand      = "hand"
 	partSubmitted = "submitted"
+	// maxStored leaves room for the parts that are no content.
+	maxStored = maxDraft + 64<<10
 )
 
 // newDraft is a draft as the ledger keeps it. Its digest does not cover whether it was submitted: what an approver signs
@@ -50,10 +54,27 @@ func marked(x ledger.Draft, m *formatv1.Content, pending bool) ledger.Draft {
 // remark is a stored draft with another mark.
 func remark(x ledger.Draft, pending bool) (ledger.Draft, error) {
 	var m formatv1.Content
-	if err := canonical.Unmarshal(x.Content, &m, maxDraft+64); err != nil {
+	if err := canonical.Unmarshal(x.Content, &m, maxStored); err != nil {
 		return ledger.Draft{}, err
 	}
 	return marked(x, &m, pending), nil
+}
+
+// handled notes that somebody beside its author added to a draft or submitted it. Its digest stays: it covers content.
+func handled(x ledger.Draft, who string) (ledger.Draft, error) {
+	var m formatv1.Content
+	if err := canonical.Unmarshal(x.Content, &m, maxStored); err != nil {
+		return ledger.Draft{}, err
+	}
+	known := slices.ContainsFunc(m.GetItems(), func(it *formatv1.Item) bool {
+		return it.GetType() == partHand && string(it.GetBody()) == who
+	})
+	if known || who == x.Author {
+		return x, nil
+	}
+	m.Items = append(m.Items, &formatv1.Item{Type: partHand, Body: []byte(who)})
+	x.Content = canonical.Marshal(&m)
+	return x, nil
 }
 
 // draftParts keeps a composition in the form it will be signed in.
@@ -83,18 +104,21 @@ func draftParts(c Composition) *formatv1.Content {
 	return m
 }
 
-// readDraft is the inverse of newDraft.
-func readDraft(b []byte) (c Composition, pending bool, err error) {
+// readDraft is the inverse of newDraft, remark and handled.
+func readDraft(b []byte) (x draft, err error) {
 	var m formatv1.Content
-	if err := canonical.Unmarshal(b, &m, maxDraft+64); err != nil {
-		return Composition{}, false, err
+	if err := canonical.Unmarshal(b, &m, maxStored); err != nil {
+		return draft{}, err
 	}
+	c := &x.Composition
 	for _, it := range m.GetItems() {
 		switch it.GetType() {
 		case partSubmitted:
-			pending = true
+			x.pending = true
+		case partHand:
+			x.hands = append(x.hands, string(it.GetBody()))
 		case partContext:
-			err = readDraftContext(it.GetBody(), &c)
+			err = readDraftContext(it.GetBody(), c)
 		case itemAlert:
 			c.Notice = new(formatv1.AlertNotice)
 			err = canonical.Unmarshal(it.GetBody(), c.Notice, maxDraft)
@@ -106,10 +130,10 @@ func readDraft(b []byte) (c Composition, pending bool, err error) {
 			c.Files, err = append(c.Files, f), canonical.Unmarshal(it.GetBody(), f, maxDraft)
 		}
 		if err != nil {
-			return Composition{}, false, err
+			return draft{}, err
 		}
 	}
-	return c, pending, nil
+	return x, nil
 }
 
 func readDraftContext(b []byte, c *Composition) error {
