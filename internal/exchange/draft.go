@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -28,7 +29,12 @@ const (
 	itemClosing         = "closing"
 )
 
-const maxDraft = 4 << 20
+const (
+	maxDraft = 4 << 20
+	// itemHand is part of a stored draft alone: an account that had a hand in it. maxStored leaves room for those.
+	itemHand  = "hand"
+	maxStored = maxDraft + 64<<10
+)
 
 // Create stores a draft. Nothing leaves the node; what is missing is told by Check. The conversation ID it returns
 // names the request for life, on both sides.
@@ -133,7 +139,7 @@ func (e *Exchange) draftBytes(c Composition) []byte {
 // readDraft is the inverse of draftBytes.
 func readDraft(b []byte) (Composition, error) {
 	var m formatv1.Content
-	if err := canonical.Unmarshal(b, &m, maxDraft); err != nil {
+	if err := canonical.Unmarshal(b, &m, maxStored); err != nil {
 		return Composition{}, err
 	}
 	var c Composition
@@ -200,6 +206,38 @@ type draft struct {
 	rows   []ledger.Attachment
 }
 
+// handled notes that somebody beside its author added to a draft or submitted it. Its digest stays: it covers content.
+func handled(x ledger.Draft, who string) (ledger.Draft, error) {
+	var m formatv1.Content
+	if err := canonical.Unmarshal(x.Content, &m, maxStored); err != nil {
+		return ledger.Draft{}, err
+	}
+	if who == x.Author || hadHand(&m, who) {
+		return x, nil
+	}
+	m.Items = append(m.Items, &formatv1.Item{Type: itemHand, Body: []byte(who)})
+	x.Content = canonical.Marshal(&m)
+	return x, nil
+}
+
+func hadHand(m *formatv1.Content, who string) bool {
+	return slices.ContainsFunc(m.GetItems(), func(it *formatv1.Item) bool {
+		return it.GetType() == itemHand && string(it.GetBody()) == who
+	})
+}
+
+// authorFor is whose work the draft is where an actor is asked about: who had a hand in it is no second person.
+func (d draft) authorFor(a Actor) (string, error) {
+	var m formatv1.Content
+	if err := canonical.Unmarshal(d.stored.Content, &m, maxStored); err != nil {
+		return "", err
+	}
+	if hadHand(&m, a.author()) {
+		return a.author(), nil
+	}
+	return d.Author, nil
+}
+
 // digest is what an approver signs for: the content and every file, so that any edit voids the approval (DESIGN 9).
 func (d draft) digest() message.Digest {
 	all := bytes.Clone(d.stored.Digest[:])
@@ -231,7 +269,13 @@ func (e *Exchange) loadDraft(ctx context.Context, a Actor, action string, conver
 	if err != nil {
 		return draft{}, err
 	}
-	if err := e.allow(ctx, a, action, d.Case); err != nil {
+	asked := d.Case
+	if !d.stored.Conversation.IsZero() {
+		if asked.Author, err = d.authorFor(a); err != nil {
+			return draft{}, err
+		}
+	}
+	if err := e.allow(ctx, a, action, asked); err != nil {
 		return draft{}, err
 	}
 	if d.State != message.Draft && d.State != message.PendingApproval {
@@ -303,6 +347,9 @@ func (e *Exchange) putDraftAttachment(tx ledger.Tx, a Actor, seen ledger.Case, n
 	if c.Attachments >= message.MaxAttachments {
 		return ledger.Attachment{}, fault.New(fault.TooLarge, "too-large", "attach file", "a message has at most 64 attachments")
 	}
+	if err := putHand(tx, a, c.Conversation); err != nil {
+		return ledger.Attachment{}, err
+	}
 	row := file.Row(c.Conversation, uint32(c.Attachments), note)
 	c.Attachments++
 	c.Changed = e.Clock()
@@ -313,6 +360,18 @@ func (e *Exchange) putDraftAttachment(tx ledger.Tx, a Actor, seen ledger.Case, n
 		return ledger.Attachment{}, err
 	}
 	return row, second(tx.Append(e.event("attached", a.Account, message.Key{Sender: c.Own, ID: row.Conversation}, row.Root, "")))
+}
+
+// putHand notes in a draft who added to it or submitted it.
+func putHand(tx ledger.Tx, a Actor, conversation message.ID) error {
+	x, err := tx.Draft(conversation)
+	if err != nil {
+		return err
+	}
+	if x, err = handled(x, a.author()); err != nil {
+		return err
+	}
+	return tx.PutDraft(x)
 }
 
 // Return sends a draft back to its author with a reason.

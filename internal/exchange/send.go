@@ -57,6 +57,9 @@ func (e *Exchange) askApproval(ctx context.Context, a Actor, c ledger.Case) (Sen
 		if now.State != message.Draft {
 			return fault.New(fault.Conflict, "wrong-state", "send request", "the request is no longer a draft")
 		}
+		if err := putHand(tx, a, c.Conversation); err != nil {
+			return err
+		}
 		now.State, now.Changed = message.PendingApproval, e.Clock()
 		if _, err := tx.PutCase(now); err != nil {
 			return err
@@ -90,8 +93,12 @@ func (e *Exchange) Approve(ctx context.Context, a Actor, conversation message.ID
 	if fs := e.findings(comp); !message.Sendable(fs) {
 		return Sent{}, unsendable(fs) // time has passed since it was submitted
 	}
+	author, err := d.authorFor(a)
+	if err != nil {
+		return Sent{}, err
+	}
 	mark := message.TwoPerson
-	if d.Author == a.author() {
+	if author == a.author() {
 		mark = message.Single // whatever policy allowed, the receiver is told the truth
 	}
 	d.Approver = a.Account
