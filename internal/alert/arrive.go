@@ -8,6 +8,7 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
@@ -67,9 +68,18 @@ func (d *Desk) wellFormed(h message.Header, c seal.Content) (said, string) {
 			return s, "malformed"
 		}
 	default:
-		return s, message.RefuseAlert(h.Audience == nil, s.notice, s.subjects, s.files, d.Lists)
+		return s, message.RefuseAlert(h.Audience == nil, s.notice, s.subjects, s.limited(), d.Lists)
 	}
 	return s, ""
+}
+
+// limited are all files of an alert, the larger ones too, for who asks about their limits alone.
+func (s said) limited() []*formatv1.File {
+	out := slices.Clone(s.files)
+	for _, note := range s.notes {
+		out = append(out, &formatv1.File{Limits: note.GetLimits()})
+	}
+	return out
 }
 
 // Place records what an alert to an audience means for the authorities of this node, in the transaction that stores it.

@@ -224,10 +224,10 @@ func (d *Desk) Check(ctx context.Context, a exchange.Actor, id message.ID) (Chec
 	if err != nil {
 		return Checked{}, err
 	}
-	return d.check(x), nil
+	return d.check(x)
 }
 
-func (d *Desk) check(x draft) Checked {
+func (d *Desk) check(x draft) (Checked, error) {
 	now := d.Clock()
 	c := Checked{Findings: message.CheckAlert(x.AlertCompose, d.Lists, now, d.expires(x.Composition, now))}
 	fail := func(field, say string) {
@@ -238,14 +238,17 @@ func (d *Desk) check(x draft) Checked {
 	}
 	if x.Composition.Distribution == message.Directed {
 		d.checkAddressees(x, &c, fail)
-		return c
+		return c, nil
+	}
+	if err := d.checkNotes(x, fail); err != nil {
+		return Checked{}, err
 	}
 	if len(x.To) > 0 {
 		fail("to", "only a DIRECTED alert names authorities")
 	}
 	rule, err := ruleOf(x.Composition.Distribution)
 	if err != nil {
-		return c // CheckAlert has said so
+		return c, nil // CheckAlert has said so
 	}
 	members, err := d.Road.Members(x.Composition.Category, rule, x.States)
 	if err != nil {
@@ -256,7 +259,23 @@ func (d *Desk) check(x draft) Checked {
 			c.Audience = append(c.Audience, m.Authority)
 		}
 	}
-	return c
+	return c, nil
+}
+
+// checkNotes asks of the larger files of an alert to an audience what CheckAlert asks of the small ones: every receiver
+// would refuse it. domain.md 4.4.
+func (d *Desk) checkNotes(x draft, fail func(field, say string)) error {
+	for i, row := range x.rows {
+		note, _, err := exchange.DraftFile(row)
+		if err != nil {
+			return err
+		}
+		s := said{notes: []*formatv1.AttachmentNote{note}}
+		if message.RefuseAlert(false, nil, nil, s.limited(), d.Lists) != "" {
+			fail(fmt.Sprintf("attachments[%d].limits.tlp", i), "TLP:RED is for named authorities: send the alert DIRECTED")
+		}
+	}
+	return nil
 }
 
 func (d *Desk) checkAddressees(x draft, c *Checked, fail func(field, say string)) {

@@ -3,7 +3,10 @@ package alert_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/alert"
 	"github.com/enlace-network/enlace/internal/authority"
@@ -193,5 +196,54 @@ func TestWhoHadAHandIsNoSecondPerson(t *testing.T) {
 	w.must(err)
 	if v, err := mx.Show(ctx, mx.actor(), id); err != nil || v.Steps[0].Approval != message.Single {
 		t.Errorf("released by who attached a file: %+v, %v", v.Steps, err)
+	}
+}
+
+// TestRedFiles: a larger file that is TLP:RED goes to no audience, and no receiver takes one. domain.md 4.4, PROTOCOL 8.4.
+func TestRedFiles(t *testing.T) {
+	ctx := context.Background()
+	w, s := newWorld(t, "mx", "jm")
+	mx, jm := s[0], s[1]
+	note := &formatv1.AttachmentNote{Name: "x", Limits: &formatv1.Limits{Tlp: "RED"}}
+	for distribution, sendable := range map[message.Distribution]bool{message.ByCategory: false, message.AllNPC: false, message.Directed: true} {
+		c := w.composition("With a red file")
+		c.Distribution = distribution
+		if sendable {
+			c.To = []authority.Name{jm.name}
+		}
+		id, err := mx.Create(ctx, mx.actor(), c)
+		w.must(err)
+		_, err = mx.AddFile(ctx, mx.actor(), id, note, bytes.NewReader([]byte("x")))
+		w.must(err)
+		found := false
+		checked, err := mx.Check(ctx, mx.actor(), id)
+		w.must(err)
+		for _, f := range checked.Findings {
+			found = found || f.Field == "attachments[0].limits.tlp" && f.Level == message.LevelError
+		}
+		if found == sendable {
+			t.Errorf("%s: found %+v", distribution, checked.Findings)
+		}
+		if _, err := mx.Publish(ctx, mx.actor(), id); sendable != (err == nil) {
+			t.Errorf("%s: %v", distribution, err)
+		}
+	}
+	h := message.Header{}
+	h.Kind, h.Sender, h.Audience = message.KindAlert, mx.name, &message.Audience{}
+	var err error
+	h.Conversation, err = message.NewIDOf(mx.name, w.now(), rand.Reader)
+	w.must(err)
+	var items []seal.Item
+	for _, body := range []proto.Message{&formatv1.AlertNotice{Type: "threat", Version: 1}, note} {
+		kind := "alert"
+		if len(items) > 0 {
+			kind = "attachment"
+		}
+		item, err := seal.NewItem(kind, body, rand.Reader)
+		w.must(err)
+		items = append(items, item)
+	}
+	if code := jm.Examine(seal.Alert{Header: h, Content: seal.Content{Items: items}}); code != "tlp-red" {
+		t.Errorf("the receiver says %q", code)
 	}
 }

@@ -38,8 +38,12 @@ func (d *Desk) sendable(x draft) error {
 		return fault.New(fault.Denied, "not-competent", opPublish, "this authority has not declared in the directory that it issues alerts of the category").
 			WithHint("amend the authority's competences with the function alerts-out")
 	}
-	if fs := d.check(x).Findings; !message.Sendable(fs) {
-		return unsendable(opPublish, fs)
+	c, err := d.check(x)
+	if err != nil {
+		return err
+	}
+	if !message.Sendable(c.Findings) {
+		return unsendable(opPublish, c.Findings)
 	}
 	return nil
 }
