@@ -31,22 +31,33 @@ func (d *Desk) Holders(ctx context.Context, a exchange.Actor, id message.ID) ([]
 	if err != nil {
 		return nil, err
 	}
-	h := holding{d: d, ctx: ctx, row: row, by: map[authority.Node]*Holder{}}
+	h := holding{d: d, ctx: ctx, row: row, by: map[authority.Node]*Holder{}, given: map[authority.Node]time.Time{}}
 	last := row.Latest
 	if !row.Ended.ID.IsZero() {
 		last = row.Ended
 	}
+	slices.SortStableFunc(all, func(a, b ledger.Message) int { return ended(a) - ended(b) }) // versions first
 	for _, m := range all {
-		first := m.Kind == message.KindAlert
-		if m.Key.Sender != row.Own || m.Kind == message.KindAlertFeedback || (!first && m.Key != last && m.Kind != message.KindAlertCancel) {
+		if m.Key.Sender != row.Own || m.Kind == message.KindAlertFeedback {
 			continue
 		}
-		if err := h.add(m.Key, first); err != nil {
+		part := inLife{first: m.Kind == message.KindAlert, version: m.Kind != message.KindAlertCancel, last: m.Key == last}
+		if err := h.add(m.Key, part); err != nil {
 			return nil, err
 		}
 	}
 	return h.all(), nil
 }
+
+func ended(m ledger.Message) int {
+	if m.Kind == message.KindAlertCancel {
+		return 1
+	}
+	return 0
+}
+
+// inLife is what a message is in an alert's life.
+type inLife struct{ first, version, last bool }
 
 // holding puts together what is known of each node.
 type holding struct {
@@ -54,6 +65,8 @@ type holding struct {
 	ctx context.Context
 	row ledger.Alert
 	by  map[authority.Node]*Holder
+	// given is when a node can first have been given the newest version that it may have.
+	given map[authority.Node]time.Time
 }
 
 func (h *holding) all() []Holder {
@@ -66,27 +79,27 @@ func (h *holding) all() []Holder {
 	return out
 }
 
-// add takes in what is known of one message: the alert itself, or what came last.
-func (h *holding) add(key message.Key, first bool) error {
+// add takes in what is known of one message.
+func (h *holding) add(key message.Key, part inLife) error {
 	m, err := h.d.message(h.ctx, key)
 	if err != nil {
 		return err
 	}
 	if directed(m) {
-		return h.letter(m, first)
+		return h.letter(m, part)
 	}
 	holders, err := h.d.Road.Holders(h.ctx, key)
 	if err != nil {
 		return err
 	}
 	for _, x := range holders {
-		h.note(x.Node, x.Authorities, first, string(x.State), x.Code, x.LastError, x.Time)
+		h.note(Holder{Node: x.Node, Authorities: x.Authorities, Latest: string(x.State), Code: x.Code, LastError: x.LastError, Time: x.Time}, part, x.Given)
 	}
 	return nil
 }
 
 // letter takes in the deliveries of a directed message.
-func (h *holding) letter(m ledger.Message, first bool) error {
+func (h *holding) letter(m ledger.Message, part inLife) error {
 	env, err := seal.Stored(m.Envelope)
 	if err != nil {
 		return err
@@ -105,7 +118,7 @@ func (h *holding) letter(m ledger.Message, first bool) error {
 			}
 		}
 		state, code, at := h.delivered(env.Header, row)
-		h.note(row.Node, names, first, state, code, row.LastError, at)
+		h.note(Holder{Node: row.Node, Authorities: names, Latest: state, Code: code, LastError: row.LastError, Time: at}, part, m.Key.ID.Time())
 	}
 	return err
 }
@@ -127,25 +140,34 @@ func (h *holding) delivered(header message.Header, row ledger.Delivery) (state, 
 	return string(broadcast.Pending), "", at
 }
 
-func (h *holding) note(node authority.Node, names []authority.Name, first bool, state, code, last string, at time.Time) {
+// note takes in what is known of one message at one node; what.Latest is its state there. A withdrawal counts as long as
+// nothing was given to the node after it.
+func (h *holding) note(what Holder, part inLife, given time.Time) {
+	node := what.Node
 	x := h.by[node]
 	if x == nil {
 		x = &Holder{Node: node}
 		h.by[node] = x
 	}
-	x.Authorities = append(x.Authorities, names...)
-	if first {
-		x.Alert = state
-	} else {
-		x.Latest = state
+	x.Authorities = append(x.Authorities, what.Authorities...)
+	if part.version && given.After(h.given[node]) {
+		h.given[node] = given
 	}
-	if code != "" {
-		x.Code = code
+	switch {
+	case part.first:
+		x.Alert = what.Latest
+	case part.last, !part.version && !given.Before(h.given[node]):
+		x.Latest = what.Latest
+	case part.version && x.Alert == "":
+		x.Alert = what.Latest // it came in with an update
 	}
-	if last != "" {
-		x.LastError = last
+	if what.Code != "" {
+		x.Code = what.Code
 	}
-	if at.After(x.Time) {
-		x.Time = at
+	if what.LastError != "" {
+		x.LastError = what.LastError
+	}
+	if what.Time.After(x.Time) {
+		x.Time = what.Time
 	}
 }

@@ -305,6 +305,7 @@ func (d *Desk) wishesFor(name authority.Name) []wish {
 // following keeps the memory as directory and subscriptions have it.
 func (d *Desk) following(ctx context.Context) {
 	first := true
+	var reachable map[authority.Name]bool
 	for ctx.Err() == nil {
 		changed := d.Directory.Changed()
 		more, err := d.refresh(ctx)
@@ -316,6 +317,9 @@ func (d *Desk) following(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			d.Log.Error("subscriptions could not be followed", zap.Error(err))
+		}
+		if now, more := d.back(reachable); !more || d.remind(ctx) == nil {
+			reachable = now
 		}
 		select {
 		case <-ctx.Done():

@@ -5,7 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/enlace-network/enlace/internal/alert"
+	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
@@ -39,6 +43,121 @@ func TestClockStep(t *testing.T) {
 	if p, err := mx.Cancel(ctx, mx.actor(), over, &formatv1.Cancellation{Reason: "ERROR"}); err != nil || p.Message.IsZero() {
 		t.Errorf("cancelled: %+v, %v", p, err)
 	}
+}
+
+// bar suspends a side's state, and free ends that.
+func (w *world) bar(s *side) {
+	w.t.Helper()
+	payload, err := w.draft().Suspend(directory.OfState(s.name.State()), w.now().Add(240*time.Hour), "test")
+	w.must(err)
+	w.apply(payload, w.by(directory.RoleSteward, w.stewards...)...)
+}
+
+func (w *world) free(s *side) {
+	w.t.Helper()
+	payload, err := w.draft().Reinstate(directory.OfState(s.name.State()), "test")
+	w.must(err)
+	w.apply(payload, w.by(directory.RoleSteward, w.stewards...)...)
+}
+
+// TestBarredAtTheEnd: who is suspended when an alert is cancelled is told when it is back, by either road, whatever is
+// published to its audience between, and after restarts; until then the issuer sees that it was not.
+func TestBarredAtTheEnd(t *testing.T) {
+	ctx := context.Background()
+	w, s := newWorld(t, "mx", "jm", "bb")
+	mx, jm, bb := s[0], s[1], s[2]
+	jm.subscribe("drugs.>")
+	bb.subscribe("drugs.>")
+	wide := mx.issued(w.composition("Wide"))
+	direct := w.composition("Direct")
+	direct.Distribution, direct.To = message.Directed, []authority.Name{jm.name}
+	narrow := mx.issued(direct)
+	jm.until("issued", wide, state(message.AlertIssued))
+	jm.until("issued", narrow, state(message.AlertIssued))
+	bb.until("issued", wide, state(message.AlertIssued))
+	w.bar(jm)
+	for _, id := range []message.ID{wide, narrow} {
+		_, err := mx.Cancel(ctx, mx.actor(), id, &formatv1.Cancellation{Reason: "ERROR"})
+		w.must(err)
+	}
+	bb.until("cancelled", wide, state(message.AlertCancelled))
+	at := func() alert.Holder {
+		all, err := mx.Holders(ctx, mx.actor(), wide)
+		w.must(err)
+		for _, h := range all {
+			if h.Node == jm.node {
+				return h
+			}
+		}
+		t.Fatalf("who has it is no holder: %+v", all)
+		return alert.Holder{}
+	}
+	if h := at(); h.Latest != "" {
+		t.Errorf("nobody has told it: %+v", h)
+	}
+	mx.stop()
+	w.free(jm)
+	mx.restart()
+	mx.issued(w.composition("Between")) // by this it is a member again, and its record begins anew
+	jm.until("told when it is back", wide, state(message.AlertCancelled))
+	jm.until("told when it is back", narrow, state(message.AlertCancelled))
+	w.eventually("the issuer knows", func() bool { return at().Latest == "RECEIVED" })
+	before := mx.events("alert-withdrawn")
+	mx.restart()
+	w.bar(bb)
+	w.free(bb)
+	time.Sleep(300 * time.Millisecond)
+	if n := mx.events("alert-withdrawn"); n > before+1 { // bb's own: its receipt for the end is of its membership before
+		t.Errorf("told again: %d, then %d", before, n)
+	}
+}
+
+// TestLeftAgain: left, came back, left again: told each time, and the issuer sees whether.
+func TestLeftAgain(t *testing.T) {
+	ctx := context.Background()
+	w, s := newWorld(t, "mx", "jm", "bb")
+	mx, jm, bb := s[0], s[1], s[2]
+	jm.subscribe(">")
+	bb.subscribe(">")
+	id := mx.issued(w.composition("First"))
+	jm.until("issued", id, state(message.AlertIssued))
+	out, in := office{slug: "police", in: []string{"firearms"}}, police()
+	update := func(title string) {
+		_, err := mx.Update(ctx, mx.actor(), id, w.composition(title))
+		w.must(err)
+		_, err = mx.Publish(ctx, mx.actor(), id)
+		w.must(err)
+	}
+	latest := func() string {
+		all, err := mx.Holders(ctx, mx.actor(), id)
+		w.must(err)
+		for _, h := range all {
+			if h.Node == jm.node {
+				return h.Latest
+			}
+		}
+		return "no holder"
+	}
+	jm.amend(out)
+	update("Second")
+	jm.until("withdrawn", id, state(message.AlertCancelled))
+	jm.amend(in)
+	update("Third")
+	jm.until("back", id, func(a ledger.Alert) bool { return a.Version == 3 && a.State == message.AlertUpdated })
+	jm.amend(out)
+	update("Fourth")
+	jm.until("withdrawn again", id, state(message.AlertCancelled))
+	w.eventually("the issuer knows", func() bool { return latest() == "RECEIVED" })
+	jm.amend(in)
+	jm.until("issued again to who is back", id, func(a ledger.Alert) bool { return a.Version == 4 && a.State == message.AlertUpdated })
+	w.bar(jm)
+	_, err := mx.Cancel(ctx, mx.actor(), id, &formatv1.Cancellation{Reason: "ERROR"})
+	w.must(err)
+	if got := latest(); got == "RECEIVED" {
+		t.Error("a withdrawal of before counts for what came after it")
+	}
+	w.free(jm)
+	jm.until("told of the end", id, state(message.AlertCancelled))
 }
 
 // TestCancelOfOthers: what no subscription wanted does not exist, and what another issued is not ours to end.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/broadcast"
 	"github.com/enlace-network/enlace/internal/directory"
@@ -184,24 +186,46 @@ func directed(m ledger.Message) bool {
 }
 
 // withdrawals tell those who may know an alert and are entitled to it no more: without content, each authority by itself,
-// once. Whoever the directory bars altogether cannot be written to, and hears of it when it is a member again.
-// DESIGN 8 (update and cancel).
+// once for all that it was given. Whoever the directory bars altogether cannot be written to, and hears of it when it is
+// back. DESIGN 8 (update and cancel).
 func (d *Desk) withdrawals(ctx context.Context, a exchange.Actor, row ledger.Alert, version uint32) ([]outward, error) {
-	if row.Distribution == message.Directed {
+	called := calledOff(row)
+	if row.Distribution == message.Directed && !called {
 		return nil, nil
 	}
-	names, first, err := d.removed(ctx, row)
+	r, err := d.reached(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	names := d.reachable(r.untold())
+	if len(names) == 0 {
+		return nil, nil
+	}
+	first, err := d.firstOf(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	view := d.view()
+	said, err := d.endOf(ctx, row)
 	if err != nil {
 		return nil, err
 	}
 	var out []outward
-	for _, name := range d.reachable(names) {
-		items, err := d.item(nil, itemCancellation, &formatv1.Cancellation{Reason: reasonNotEntitled, Version: version})
+	for _, name := range names {
+		c := &formatv1.Cancellation{Reason: reasonNotEntitled, Version: version}
+		switch barred := !entitled(view, name, first); {
+		case barred:
+		case !called:
+			continue // what is published reaches it
+		case said != nil:
+			c = said
+		}
+		items, err := d.item(nil, itemCancellation, c)
 		if err != nil {
 			return nil, err
 		}
-		o := sending{Alert: row, kind: message.KindAlertCancel, inReplyTo: first, to: []authority.Name{name}, urgency: row.Urgency,
-			approval: message.Single, expires: row.Expires, content: seal.Content{Items: items}}
+		o := sending{Alert: row, kind: message.KindAlertCancel, inReplyTo: first.ID, to: []authority.Name{name}, urgency: row.Urgency,
+			approval: message.Single, expires: d.until(row), content: seal.Content{Items: items}}
 		letter, err := d.letter(ctx, a, o)
 		if err != nil {
 			return nil, err
@@ -211,61 +235,167 @@ func (d *Desk) withdrawals(ctx context.Context, a exchange.Actor, row ledger.Ale
 	return out, nil
 }
 
-// removed are the authorities that an alert of ours was for and is for no more, but those that were told so.
-func (d *Desk) removed(ctx context.Context, row ledger.Alert) ([]authority.Name, message.ID, error) {
-	var all []ledger.Message
-	told := map[authority.Name]bool{}
+// calledOff reports whether people have ended an alert; else time has, or nobody.
+func calledOff(row ledger.Alert) bool {
+	return row.State == message.AlertCancelled || row.State == message.AlertSuperseded
+}
+
+// remind tells those who are back of what ended, or went on without them, while nobody could write to them. It looks at
+// alerts of ours whose time is not over, and goes on where one fails.
+func (d *Desk) remind(ctx context.Context) error {
+	var rows []ledger.Alert
 	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
-		var err error
-		if all, err = r.MessagesOf(row.ID); err != nil {
-			return err
-		}
-		for _, m := range all {
-			if m.Kind == message.KindAlertCancel && m.Key.Sender == row.Own {
-				if err := addressedBy(r, m, told); err != nil {
-					return err
+		for _, state := range []message.AlertState{message.AlertCancelled, message.AlertSuperseded, message.AlertUpdated} {
+			err := pages(r, ledger.AlertFilter{Direction: ledger.Out, State: state}, func(row ledger.Alert) error {
+				if row.Version > 0 && row.Expires.After(d.Clock()) {
+					rows = append(rows, row)
 				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, message.ID{}, err
-	}
-	var names []authority.Name
-	var first message.ID
-	for _, m := range all {
-		if m.Key.Sender != row.Own || (m.Kind != message.KindAlert && m.Kind != message.KindAlertUpdate) {
-			continue
+	for _, row := range rows {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if m.Kind == message.KindAlert {
-			first = m.Key.ID
-		}
-		holders, err := d.Road.Holders(ctx, m.Key)
-		if err != nil {
-			return nil, first, err
-		}
-		for _, h := range holders {
-			if h.Removed && h.State != broadcast.PassedOver && h.State != broadcast.Refused {
-				names = append(names, h.Authorities...)
-			}
+		if failed := d.remindOf(ctx, row); failed != nil {
+			err = failed
+			d.Log.Warn("who is back could not be told of an alert", zap.Stringer("alert", row.ID), zap.Error(failed))
 		}
 	}
-	return slices.DeleteFunc(sorted(names), func(n authority.Name) bool { return told[n] }), first, nil
+	return err
 }
 
-// addressedBy notes whom a directed message of ours is for.
-func addressedBy(r ledger.Reader, m ledger.Message, told map[authority.Name]bool) error {
-	whole, err := r.Message(m.Key)
+func (d *Desk) remindOf(ctx context.Context, seen ledger.Alert) error {
+	node := exchange.Actor{Account: nodeActor, Authority: seen.Own}
+	letters, err := d.withdrawals(ctx, node, seen, seen.Version)
+	if err != nil || len(letters) == 0 {
+		return err
+	}
+	err = d.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		row, err := tx.Alert(seen.ID, seen.Own)
+		if err != nil {
+			return err
+		}
+		if row.Version != seen.Version || row.State != seen.State {
+			return wrongState("the alert was updated or ended meanwhile")
+		}
+		if err := commitAll(tx, letters); err != nil {
+			return err
+		}
+		return second(tx.Append(d.event("alert-withdrawn", nodeActor, about(row), message.Digest{}, "")))
+	})
 	if err != nil {
 		return err
 	}
-	if env, err := seal.Stored(whole.Envelope); err == nil {
-		for _, name := range env.Header.RecipientsBut(env.Header.Sender) {
-			told[name] = true
+	// If the machine stops here, the outbox has the letters, and start-up sends them.
+	d.sent(letters)
+	return nil
+}
+
+// back reports whether somebody can be written to who could not when known was read, and who can be now.
+func (d *Desk) back(known map[authority.Name]bool) (map[authority.Name]bool, bool) {
+	var all []authority.Name
+	for _, entry := range d.view().Authorities() {
+		all = append(all, entry.Name)
+	}
+	now, more := map[authority.Name]bool{}, known == nil
+	for _, name := range d.reachable(all) {
+		now[name] = true
+		more = more || !known[name]
+	}
+	return now, more
+}
+
+// endOf is what the cancellation of an alert of ours said; nil where none was sent.
+func (d *Desk) endOf(ctx context.Context, row ledger.Alert) (*formatv1.Cancellation, error) {
+	if row.Ended.ID.IsZero() {
+		return nil, nil
+	}
+	m, err := d.message(ctx, row.Ended)
+	if err != nil {
+		return nil, err
+	}
+	h, content, err := d.open(ctx, row.Own, m)
+	if err != nil {
+		return nil, err
+	}
+	s, err := read(h.Kind, content)
+	return s.cancellation, err
+}
+
+// reach is which authorities an alert of ours may have reached and not by the messages to its audience of now: when they
+// can have been given the newest version that they may have, and when they were last told of its end.
+type reach struct{ given, told map[authority.Name]time.Time }
+
+// untold are those who were told nothing since.
+func (r reach) untold() []authority.Name {
+	var out []authority.Name
+	for name, at := range r.given {
+		if told, ok := r.told[name]; !ok || told.Before(at) {
+			out = append(out, name)
 		}
 	}
-	return nil
+	return sorted(out)
+}
+
+// reached reads it from the messages of an alert.
+func (d *Desk) reached(ctx context.Context, row ledger.Alert) (reach, error) {
+	x := reach{given: map[authority.Name]time.Time{}, told: map[authority.Name]time.Time{}}
+	var all []ledger.Message
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		all, err = r.MessagesOf(row.ID)
+		return err
+	})
+	for _, m := range all {
+		if err != nil {
+			return reach{}, err
+		}
+		if m.Key.Sender != row.Own || m.Kind == message.KindAlertFeedback {
+			continue
+		}
+		err = d.reachedBy(ctx, m, &x)
+	}
+	return x, err
+}
+
+func (d *Desk) reachedBy(ctx context.Context, m ledger.Message, x *reach) error {
+	into := x.given
+	if m.Kind == message.KindAlertCancel {
+		into = x.told
+	}
+	m, err := d.message(ctx, m.Key)
+	if err != nil {
+		return err
+	}
+	if env, err := seal.Stored(m.Envelope); err == nil {
+		for _, name := range env.Header.RecipientsBut(env.Header.Sender) {
+			later(into, name, m.Key.ID.Time())
+		}
+		return nil
+	}
+	holders, err := d.Road.Holders(ctx, m.Key)
+	for _, h := range holders {
+		refused := h.State == broadcast.PassedOver || h.State == broadcast.Refused
+		if ended := m.Kind == message.KindAlertCancel; ended && h.Removed && h.State != broadcast.Received || !ended && (!h.Removed || refused) {
+			continue // the end did not come there; or the version is not there, or goes where all that follows goes
+		}
+		for _, name := range h.Authorities {
+			later(into, name, h.Given)
+		}
+	}
+	return err
+}
+
+func later(in map[authority.Name]time.Time, name authority.Name, at time.Time) {
+	if at.After(in[name]) {
+		in[name] = at
+	}
 }
 
 // sorted is each name once, in order.
