@@ -133,8 +133,14 @@ func (d *Desk) Approve(ctx context.Context, a exchange.Actor, id message.ID, dig
 	return d.release(ctx, a, x, mark)
 }
 
-// Return sends a draft back to its author with a reason, and says where the draft stands then.
+// maxReason bounds why a draft is sent back, in bytes: it stays in the evidence log.
+const maxReason = 4 << 10
+
+// Return sends a draft back to its author with a reason of at most 4 KiB, and says where the draft stands then.
 func (d *Desk) Return(ctx context.Context, a exchange.Actor, id message.ID, reason string) (message.AlertState, error) {
+	if len(reason) > maxReason {
+		return "", fault.New(fault.TooLarge, "too-large", "return alert", "the reason is longer than 4 KiB")
+	}
 	x, err := d.loadDraft(ctx, a, "alert:return", id)
 	if err != nil {
 		return "", err
