@@ -212,9 +212,7 @@ func (p *placing) say(row ledger.Alert, had bool) error {
 	if !p.h.Expires.After(p.d.Clock()) {
 		row.State = message.AlertExpired
 	}
-	if row.Mark == markRead {
-		row.Mark = "" // there is something new to read
-	}
+	row.Mark = "" // there is something new to read, and to say something about
 	return p.show(row)
 }
 

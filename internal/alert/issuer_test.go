@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -245,5 +246,44 @@ func TestRedFiles(t *testing.T) {
 	}
 	if code := jm.Examine(seal.Alert{Header: h, Content: seal.Content{Items: items}}); code != "tlp-red" {
 		t.Errorf("the receiver says %q", code)
+	}
+}
+
+// TestNewVersionClearsEveryMark: what was said of the old version does not keep the new one from being read and nudged for.
+func TestNewVersionClearsEveryMark(t *testing.T) {
+	ctx := context.Background()
+	w, s := newWorld(t, "mx", "jm")
+	mx, jm := s[0], s[1]
+	jm.subscribe(">")
+	id := mx.issued(w.composition("First"))
+	jm.until("issued", id, state(message.AlertIssued))
+	_, err := jm.Feedback(ctx, jm.actor(), id, &formatv1.Feedback{Mark: "NO_HIT"})
+	w.must(err)
+	_, err = mx.Update(ctx, mx.actor(), id, w.composition("Second"))
+	w.must(err)
+	_, err = mx.Publish(ctx, mx.actor(), id)
+	w.must(err)
+	if row := jm.until("updated", id, state(message.AlertUpdated)); row.Mark != "" {
+		t.Errorf("the new version is marked %s", row.Mark)
+	}
+}
+
+// TestReasonIsBounded: it is kept for ever in the evidence log.
+func TestReasonIsBounded(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx, jm := w.join("mx", police()), w.join("jm", police())
+	mx.fourEyes = true
+	mx.start()
+	jm.start()
+	id, err := mx.Create(ctx, mx.actor(), w.composition("First"))
+	w.must(err)
+	_, err = mx.Publish(ctx, mx.actor(), id)
+	w.must(err)
+	if _, err := mx.Return(ctx, mx.actor(), id, strings.Repeat("x", 4<<10+1)); !fault.Is(err, fault.TooLarge) {
+		t.Errorf("a reason of more than 4 KiB: %v", err)
+	}
+	if _, err := mx.Return(ctx, mx.actor(), id, strings.Repeat("x", 4<<10)); err != nil {
+		t.Error(err)
 	}
 }
