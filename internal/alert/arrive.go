@@ -190,7 +190,7 @@ func (p *placing) say(row ledger.Alert, had bool) error {
 	case had && row.Version > 0 && version <= row.Version, !had && !entitled:
 		return nil
 	case !p.ended.ID.IsZero():
-		return p.tooLate(row, known)
+		return p.tooLate(row, known && entitled)
 	case had && !entitled:
 		return p.withdraw(row)
 	case had && row.State.Over() && row.State != message.AlertExpired:
@@ -258,8 +258,12 @@ func (p *placing) matches(own authority.Name) bool {
 // tooLate keeps an alert that was called off before it came. The row that the cancellation left learns what it was
 // about, and stays locked: what the alert says is shown to nobody, its title neither.
 func (p *placing) tooLate(row ledger.Alert, known bool) error {
-	if !known || row.Version > 0 {
+	if !known {
 		return nil
+	}
+	if row.Version > 0 {
+		row.Version = p.s.notice.GetVersion() // of what was said before its end all is known; it is told as it was seen
+		return second(p.tx.PutAlert(row))
 	}
 	over, ended := row.State, row.Ended
 	p.describe(&row)
@@ -272,12 +276,12 @@ func (p *placing) withdraw(row ledger.Alert) error {
 	if row.State.Over() || row.State == unmatched {
 		return nil
 	}
-	return p.over(row, message.AlertCancelled)
+	return p.over(row, message.AlertCancelled, p.h.Key())
 }
 
-// over ends a row.
-func (p *placing) over(row ledger.Alert, to message.AlertState) error {
-	row.State, row.Ended, row.Changed = to, p.h.Key(), p.d.Clock()
+// over ends a row by a message that its authority may read; zero where there is none.
+func (p *placing) over(row ledger.Alert, to message.AlertState, by message.Key) error {
+	row.State, row.Ended, row.Changed = to, by, p.d.Clock()
 	p.d.ended(row)
 	if err := p.tx.DeleteNudge(row.ID, row.Own); err != nil {
 		return err
@@ -309,8 +313,10 @@ func (p *placing) end(row ledger.Alert, had bool) error {
 		return second(p.tx.PutAlert(row))
 	case had && row.State.Over():
 		return nil
+	case had && !entitled(p.view, row.Own, p.h):
+		return p.over(row, to, message.Key{}) // it ends, but what is said of it came for others
 	case had:
-		return p.over(row, to)
+		return p.over(row, to, p.h.Key())
 	case !entitled(p.view, row.Own, p.h) || !p.expected(row.Own):
 		return nil
 	}
@@ -319,7 +325,7 @@ func (p *placing) end(row ledger.Alert, had bool) error {
 		row.Distribution = message.ByCategory // what comes later by that road may revive it
 	}
 	row.Expires = p.h.Expires
-	return p.over(row, to)
+	return p.over(row, to, p.h.Key())
 }
 
 // expected asks what is known of an alert that has not come: category and urgency.

@@ -287,3 +287,47 @@ func TestReasonIsBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWordsAfterWithdrawal: what is said of an alert once an authority is entitled no more comes to its node for another, and
+// is not for its eyes, whether an update or the cancellation itself finds it so. DESIGN 8 (update and cancel).
+func TestWordsAfterWithdrawal(t *testing.T) {
+	ctx := context.Background()
+	for _, updated := range []bool{true, false} {
+		w := emptyWorld(t)
+		customs := office{slug: "customs", in: []string{"drugs"}}
+		mx, jm := w.join("mx", police()), w.join("jm", police(), customs)
+		mx.start()
+		jm.start()
+		jm.subscribe("drugs.>")
+		_, err := jm.AddSubscription(ctx, jm.of("customs"), alert.Wish{Categories: "drugs.trafficking"})
+		w.must(err)
+		id := mx.issued(w.composition("First"))
+		jm.until("issued", id, state(message.AlertIssued))
+		customs.in = []string{"firearms"}
+		jm.amend(customs)
+		if updated {
+			_, err = mx.Update(ctx, mx.actor(), id, w.composition("Second"))
+			w.must(err)
+			_, err = mx.Publish(ctx, mx.actor(), id)
+			w.must(err)
+		}
+		_, err = mx.Cancel(ctx, mx.actor(), id, &formatv1.Cancellation{Reason: "RESOLVED", Text: "Seized at the port."})
+		w.must(err)
+		jm.until("cancelled", id, state(message.AlertCancelled))
+		v, err := jm.Show(ctx, jm.actor(), id)
+		w.must(err)
+		if said := v.Steps[len(v.Steps)-1].Cancellation; said.GetText() != "Seized at the port." {
+			t.Errorf("who is entitled reads %+v", v.Steps)
+		}
+		v, err = jm.Show(ctx, jm.of("customs"), id)
+		w.must(err)
+		if v.State != message.AlertCancelled || !v.Locked || v.Notice != nil {
+			t.Errorf("shown to who is not entitled: %+v", v)
+		}
+		for _, step := range v.Steps {
+			if step.Cancellation.GetText() != "" || step.Version > 2 || updated && step.Cancellation.GetReason() == "RESOLVED" {
+				t.Errorf("a later step is shown to who is not entitled: %+v", step)
+			}
+		}
+	}
+}

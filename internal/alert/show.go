@@ -8,6 +8,7 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	"github.com/enlace-network/enlace/internal/seal"
 )
 
@@ -252,7 +253,7 @@ func (d *Desk) step(ctx context.Context, row ledger.Alert, key message.Key, v *V
 	}
 	h, c, err := d.open(ctx, row.Own, m)
 	if err == nil {
-		err = d.opened(ctx, h, c, v, !v.Locked && key == row.Latest)
+		err = d.opened(ctx, row, h, c, v)
 	}
 	if err == nil || fault.Is(err, fault.Retry) {
 		return err
@@ -264,22 +265,38 @@ func (d *Desk) step(ctx context.Context, row ledger.Alert, key message.Key, v *V
 	return nil
 }
 
-// opened adds what a message says; of an alert or an update that is not the one to be shown, that there was one.
-func (d *Desk) opened(ctx context.Context, h message.Header, c seal.Content, v *View, whole bool) error {
+// opened adds what a message says; of an alert or an update that is not the one to be shown, that there was one. What came
+// to the node for another authority, after this one was entitled no more, is left out.
+func (d *Desk) opened(ctx context.Context, row ledger.Alert, h message.Header, c seal.Content, v *View) error {
 	s, err := read(h.Kind, c)
 	if err != nil {
 		return err
 	}
+	version := max(s.notice.GetVersion(), s.cancellation.GetVersion())
+	if row.Direction == ledger.In && h.Key() != row.Ended {
+		if version > row.Version {
+			return nil
+		}
+		if s.cancellation != nil { // not the one that ended it here: its words are for others
+			s.cancellation = &formatv1.Cancellation{Reason: s.cancellation.GetReason(), Version: version}
+		}
+	}
 	v.Steps = append(v.Steps, Step{
-		Message: h.ID, Kind: h.Kind, Sender: h.Sender, Created: h.Created, Version: max(s.notice.GetVersion(), s.cancellation.GetVersion()),
+		Message: h.ID, Kind: h.Kind, Sender: h.Sender, Created: h.Created, Version: version,
 		Approval: h.Approval, Digest: h.Digest, Cancellation: s.cancellation, Feedback: s.feedback,
 	})
-	if s.notice == nil || !whole {
+	if s.notice == nil || v.Locked || h.Key() != row.Latest {
 		return nil
 	}
+	return d.shownWhole(ctx, h, c, s, v)
+}
+
+// shownWhole adds the content of the version that is to be shown, with its larger files.
+func (d *Desk) shownWhole(ctx context.Context, h message.Header, c seal.Content, s said, v *View) error {
 	v.Content = Content{Notice: s.notice, Subjects: s.subjects, Files: s.files}
 	var rows []ledger.Attachment
-	err = d.Ledger.View(ctx, func(r ledger.Reader) error {
+	err := d.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
 		rows, err = r.AttachmentsOf(ledger.OwnedBy(h.Key()))
 		return err
 	})
