@@ -2,6 +2,7 @@ package alert_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	"github.com/enlace-network/enlace/internal/seal"
 )
 
 // TestClockStep: what a clock that was ahead has ended is in force again when the clock is right, on both sides; and the
@@ -181,4 +183,56 @@ func TestCancelOfOthers(t *testing.T) {
 	if _, err := jm.Cancel(ctx, jm.of("customs"), id, error); !fault.Is(err, fault.NotFound) {
 		t.Errorf("what nobody is shown: %v", err)
 	}
+}
+
+// TestLateSubscriptionGoesOn: an alert that cannot be opened keeps no other from a late subscriber, and what its row
+// rules out is not opened.
+func TestLateSubscriptionGoesOn(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx := w.join("mx", police())
+	jm := w.join("jm", police(), office{slug: "customs", in: []string{"drugs"}})
+	mx.start()
+	jm.start()
+	jm.subscribe(">")
+	good := mx.issued(w.composition("Good"))
+	bad := mx.issued(w.composition("Bad"))
+	other := w.composition("Other")
+	other.Notice.Type = "threat"
+	threat := mx.issued(other)
+	for _, id := range []message.ID{good, bad, threat} {
+		jm.until("issued", id, state(message.AlertIssued))
+	}
+	shut := &shutRoad{Road: jm.road, no: jm.row(bad, jm.name).Latest, opened: map[message.Key]int{}}
+	jm.Desk.Road = shut
+	_, err := jm.AddSubscription(ctx, jm.of("customs"), alert.Wish{Categories: ">", Types: []string{"modus-operandi"}})
+	w.must(err)
+	w.eventually("the other is shown", func() bool { return jm.row(good, jm.office("customs")).State == message.AlertIssued })
+	if n := shut.count(jm.row(threat, jm.name).Latest); n != 0 {
+		t.Errorf("an alert of another type was opened %d times", n)
+	}
+}
+
+// shutRoad counts what is opened, and does not open one alert.
+type shutRoad struct {
+	alert.Road
+	no     message.Key
+	mu     sync.Mutex
+	opened map[message.Key]int // guarded by mu
+}
+
+func (s *shutRoad) Open(ctx context.Context, m ledger.Message) (seal.Alert, error) {
+	s.mu.Lock()
+	s.opened[m.Key]++
+	s.mu.Unlock()
+	if m.Key == s.no {
+		return seal.Alert{}, fault.New(fault.Internal, "damaged", "open", "it does not open")
+	}
+	return s.Road.Open(ctx, m)
+}
+
+func (s *shutRoad) count(key message.Key) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opened[key]
 }

@@ -122,16 +122,15 @@ func (d *Desk) allowSubscription(ctx context.Context, a exchange.Actor, action s
 	return d.Gate.Allow(ctx, a, action, exchange.Resource{Own: s.Own, Author: s.Author, State: message.State(s.Status), FourEyes: d.FourEyes})
 }
 
-// subscribed makes a committed change of subscriptions count, at once. If that fails the loop tries again; if the machine
-// stops before, start-up reads them.
+// subscribed makes a committed change of subscriptions count for what comes, at once; the loop looks at what is stored.
+// If the machine stops before, start-up does both.
 func (d *Desk) subscribed(ctx context.Context) {
 	more, err := d.refresh(ctx)
-	if more && err == nil {
-		err = d.reconsider(ctx)
-	}
 	if err != nil {
-		d.memory.unread()
 		d.Log.Warn("a subscription does not count yet", zap.Error(err))
+	}
+	if more || err != nil {
+		d.memory.unread()
 	}
 	poke(d.stale)
 }
@@ -237,18 +236,23 @@ func (d *Desk) reconsider(ctx context.Context) error {
 		}
 		return nil
 	})
-	for _, row := range open {
-		if err == nil {
-			err = d.place(ctx, row)
+	for len(open) > 0 && ctx.Err() == nil {
+		page := open[:min(len(open), placePage)]
+		open = open[len(page):]
+		if failed := d.placeAll(ctx, page); failed != nil {
+			err = failed
 		}
 	}
 	return err
 }
 
+// placePage is how many alerts are placed in one transaction.
+const placePage = 64
+
 // lacking reports whether an authority that may want an alert does not see it.
 func (d *Desk) lacking(r ledger.Reader, row ledger.Alert, local []authority.Name) (bool, error) {
 	for _, name := range local {
-		wanted := slices.ContainsFunc(d.wishesFor(name), func(w wish) bool { return w.wants(row.Category, row.Urgency) })
+		wanted := slices.ContainsFunc(d.wishesFor(name), func(w wish) bool { return w.mayWant(row) })
 		if name == row.Issuer || !wanted && row.Distribution != message.AllNPC {
 			continue
 		}
@@ -263,30 +267,67 @@ func (d *Desk) lacking(r ledger.Reader, row ledger.Alert, local []authority.Name
 	return false, nil
 }
 
-// place puts the newest version of a stored alert into the rows of those who want it now.
-func (d *Desk) place(ctx context.Context, row ledger.Alert) error {
-	m, err := d.message(ctx, row.Latest)
-	if err != nil {
-		return err
+// mayWant asks what a row tells: all but the states that the alert concerns.
+func (w wish) mayWant(row ledger.Alert) bool {
+	return w.wants(row.Category, row.Urgency) && (len(w.Types) == 0 || slices.Contains(w.Types, row.Type))
+}
+
+// placeAll puts the newest versions of stored alerts into the rows of those who want them now. One that cannot be opened
+// keeps no other waiting.
+func (d *Desk) placeAll(ctx context.Context, rows []ledger.Alert) error {
+	var all []placing
+	for _, row := range rows {
+		h, s, err := d.newest(ctx, row)
+		if err != nil {
+			d.Log.Warn("a stored alert could not be looked at for a subscription", zap.Stringer("alert", row.ID), zap.Error(err))
+			continue
+		}
+		p := placing{d: d, h: h, s: s, view: d.view(), to: d.locals()}
+		if p.wanted() {
+			all = append(all, p)
+		}
 	}
-	h, content, err := d.open(ctx, row.Own, m)
-	if err != nil {
-		return err
-	}
-	s, err := read(h.Kind, content)
-	if err != nil {
-		return err
+	if len(all) == 0 {
+		return nil
 	}
 	placed := false
-	err = d.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		p := placing{d: d, tx: tx, h: h, s: s, view: d.view(), to: d.locals()}
-		placed, err = p.late()
-		return err
+	err := d.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		placed = false
+		for _, p := range all {
+			p.tx = tx
+			now, err := p.late()
+			if err != nil {
+				return err
+			}
+			placed = placed || now
+		}
+		return nil
 	})
 	if placed && err == nil {
 		d.tell()
 	}
 	return err
+}
+
+// wanted reports whether anybody of this node may see the alert.
+func (p *placing) wanted() bool {
+	return slices.ContainsFunc(p.to, func(own authority.Name) bool {
+		return own != p.h.Sender && entitled(p.view, own, p.h) && p.matches(own)
+	})
+}
+
+// newest opens the newest version of a stored alert.
+func (d *Desk) newest(ctx context.Context, row ledger.Alert) (message.Header, said, error) {
+	m, err := d.message(ctx, row.Latest)
+	if err != nil {
+		return message.Header{}, said{}, err
+	}
+	h, content, err := d.open(ctx, row.Own, m)
+	if err != nil {
+		return message.Header{}, said{}, err
+	}
+	s, err := read(h.Kind, content)
+	return h, s, err
 }
 
 // late is run for an alert that was stored before: it makes rows where there are none, and shows those that nobody was

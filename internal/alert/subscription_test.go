@@ -201,8 +201,12 @@ func TestLateSubscription(t *testing.T) {
 	_, err = mx.AddSubscription(ctx, mx.of("customs"), alert.Wish{Categories: ">"})
 	w.must(err)
 	for _, s := range []*side{jm, mx} {
-		all, err := s.List(ctx, s.of("customs"), alert.Filter{})
-		w.must(err)
+		var all []alert.Summary
+		w.eventually("what is stored is shown", func() bool {
+			all, err = s.List(ctx, s.of("customs"), alert.Filter{})
+			w.must(err)
+			return len(all) > 0
+		})
 		if len(all) != 1 || all[0].ID != id || all[0].State != message.AlertIssued || all[0].Version != 1 {
 			t.Errorf("%s shows: %+v", s.node, all)
 		}
