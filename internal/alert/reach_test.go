@@ -3,6 +3,7 @@ package alert_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/nudge"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	"github.com/enlace-network/enlace/internal/seal"
 )
@@ -235,4 +237,83 @@ func (s *shutRoad) count(key message.Key) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened[key]
+}
+
+// TestNudgesTogether: many immediate alerts are one nudge in each interval, a server that does not answer delays no other
+// authority's, and what comes after everything was read is told of at once.
+func TestNudgesTogether(t *testing.T) {
+	ctx := context.Background()
+	w := emptyWorld(t)
+	mx, jm := w.join("mx", police()), w.join("jm", police(), office{slug: "customs", in: []string{"drugs"}})
+	desk, dead := mailbox(t, "desk@example.org"), mailbox(t, "dead@example.org")
+	p := &deadEnd{phone: &phone{}, no: dead, free: make(chan struct{})}
+	jm.sender = p
+	jm.targets = []nudge.Target{
+		{Authority: jm.name, Desk: nudge.Address{Mail: []nudge.Mailbox{desk}}},
+		{Authority: jm.office("customs"), Desk: nudge.Address{Mail: []nudge.Mailbox{dead}}},
+	}
+	mx.start()
+	jm.start()
+	defer close(p.free)
+	_, err := jm.AddSubscription(ctx, jm.of("customs"), alert.Wish{Categories: ">"})
+	w.must(err)
+	urgent := func() message.ID {
+		c := w.composition("Now")
+		c.Urgency, c.Notice.UrgencyReason = message.Immediate, &formatv1.Reason{Code: "THREAT_TO_LIFE"}
+		return mx.issued(c)
+	}
+	urgent()
+	w.eventually("the dead server is tried", func() bool { return p.tried() })
+	jm.subscribe(">")
+	var all []message.ID
+	for range 20 {
+		all = append(all, urgent())
+	}
+	for _, id := range all {
+		jm.until("issued", id, state(message.AlertIssued))
+	}
+	w.eventually("one is told", func() bool { return len(p.all()) == 1 })
+	time.Sleep(1500 * time.Millisecond)
+	if n := len(p.all()); n != 1 {
+		t.Errorf("%d nudges at once", n)
+	}
+	w.advance(nudge.DefaultEscalateAfter + time.Minute)
+	w.eventually("told again", func() bool { return len(p.all()) == 2 })
+	time.Sleep(1500 * time.Millisecond)
+	if n := len(p.all()); n != 2 {
+		t.Errorf("%d nudges after the first interval", n)
+	}
+	var rows []ledger.Alert
+	w.must(jm.ledger.View(ctx, func(r ledger.Reader) error {
+		rows, err = r.Alerts(ledger.AlertFilter{Own: jm.name})
+		return err
+	}))
+	for _, row := range rows {
+		_, err := jm.Show(ctx, jm.actor(), row.ID)
+		w.must(err)
+	}
+	urgent()
+	w.eventually("what is new is told of", func() bool { return len(p.all()) == 3 })
+}
+
+// deadEnd does not answer for one address.
+type deadEnd struct {
+	*phone
+	no   nudge.Mailbox
+	free chan struct{}
+	seen atomic.Bool
+}
+
+func (p *deadEnd) tried() bool { return p.seen.Load() }
+
+func (p *deadEnd) Send(ctx context.Context, to nudge.Address, n nudge.Notice) (nudge.Address, error) {
+	if to.Mail[0] == p.no {
+		p.seen.Store(true)
+		select {
+		case <-ctx.Done():
+		case <-p.free:
+		}
+		return to, fault.New(fault.Retry, "", "send", "no answer")
+	}
+	return p.phone.Send(ctx, to, n)
 }
