@@ -331,3 +331,30 @@ func TestWordsAfterWithdrawal(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchOpensTheNewest: a watch is told the last version and the end of an alert; the whole life is for Show.
+func TestWatchOpensTheNewest(t *testing.T) {
+	ctx := context.Background()
+	w, s := newWorld(t, "mx", "jm")
+	mx, jm := s[0], s[1]
+	jm.subscribe(">")
+	id := mx.issued(w.composition("First"))
+	_, err := mx.Update(ctx, mx.actor(), id, w.composition("Second"))
+	w.must(err)
+	_, err = mx.Publish(ctx, mx.actor(), id)
+	w.must(err)
+	jm.until("updated", id, state(message.AlertUpdated))
+	_, err = jm.Feedback(ctx, jm.actor(), id, &formatv1.Feedback{Mark: "NO_HIT"})
+	w.must(err)
+	w.eventually("feedback", func() bool { return mx.events("alert-feedback") > 0 })
+	for _, who := range []*side{mx, jm} {
+		views, _, err := who.Since(ctx, who.actor(), 0, false, 10)
+		w.must(err)
+		if len(views) != 1 || len(views[0].Steps) != 1 || views[0].Notice.GetTitle() != "Second" {
+			t.Errorf("%s watches %+v", who.node, views)
+		}
+	}
+	if v, err := mx.Show(ctx, mx.actor(), id); err != nil || len(v.Steps) != 3 {
+		t.Errorf("shown: %+v, %v", v.Steps, err)
+	}
+}

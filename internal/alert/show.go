@@ -73,8 +73,9 @@ func summaryWith(r ledger.Reader, row ledger.Alert) (Summary, error) {
 // Since returns what changed for the actor's authority after a cursor, oldest change first, opened: nothing is missed, and
 // an alert comes again only when something about it has changed. A change that is overtaken by a newer one of the same
 // alert is not told apart. received leaves out what the authority issues. upTo is the cursor that it got to, past what was
-// left out: continue there. It is an event for each alert, and marks none as read: that is for a person, and would be a
-// change in its turn. Retry where content cannot be opened now.
+// left out: continue there. Of an alert's steps it has the last version and the end; Show has all. It is an event for each
+// alert, and marks none as read: that is for a person, and would be a change in its turn. Retry where content cannot be
+// opened now.
 func (d *Desk) Since(ctx context.Context, a exchange.Actor, cursor int64, received bool, limit int) (views []View, upTo int64, err error) {
 	if err := d.allow(ctx, a, "alert:list", ledger.Alert{Own: a.Authority}); err != nil {
 		return nil, cursor, err
@@ -96,7 +97,7 @@ func (d *Desk) Since(ctx context.Context, a exchange.Actor, cursor int64, receiv
 		if err != nil {
 			return nil, cursor, err
 		}
-		v, err := d.look(ctx, row)
+		v, err := d.look(ctx, row, true)
 		if err != nil {
 			return nil, cursor, err
 		}
@@ -139,7 +140,7 @@ func (d *Desk) Show(ctx context.Context, a exchange.Actor, id message.ID) (View,
 	if err != nil {
 		return View{}, err
 	}
-	v, err := d.look(ctx, row)
+	v, err := d.look(ctx, row, false)
 	if err != nil {
 		return View{}, err
 	}
@@ -192,8 +193,9 @@ func (d *Desk) markRead(tx ledger.Tx, a exchange.Actor, row ledger.Alert, versio
 	return true, second(tx.PutAlert(row))
 }
 
-// look opens one alert with all that is known of it.
-func (d *Desk) look(ctx context.Context, row ledger.Alert) (View, error) {
+// look opens one alert with all that is known of it; newest opens of its messages only its last version and its end, since
+// a watch comes by at every change.
+func (d *Desk) look(ctx context.Context, row ledger.Alert, newest bool) (View, error) {
 	v := View{Summary: summaryOf(row), Locked: row.Direction == ledger.In && row.State.Over()}
 	var all []ledger.Message
 	var x draft
@@ -222,6 +224,9 @@ func (d *Desk) look(ctx context.Context, row ledger.Alert) (View, error) {
 	for _, m := range all {
 		if m.Key.Sender != row.Issuer && m.Kind != message.KindAlertFeedback {
 			continue // somebody else used the alert's name
+		}
+		if newest && m.Key != row.Latest && m.Key != row.Ended {
+			continue
 		}
 		if err := d.step(ctx, row, m.Key, &v); err != nil {
 			return View{}, err
