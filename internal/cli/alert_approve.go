@@ -63,55 +63,96 @@ func (a *app) approveAlerts(c *cobra.Command, f *approval, args []string) error 
 		return misused(c, "--category and --type narrow --all")
 	}
 	return a.with(c, func(ctx context.Context, node *operator.Client) error {
-		ids, err := a.waiting(ctx, node, f, args)
+		all, err := a.waiting(ctx, node, f, args)
 		if err != nil {
 			return err
 		}
-		return a.releaseAll(ctx, node, ids, f.digest)
+		return a.releaseAll(ctx, node, all)
 	})
 }
 
-// waiting are the alerts to be released: those named, or those that wait, which a person confirms.
-func (a *app) waiting(ctx context.Context, node *operator.Client, f *approval, refs []string) ([]string, error) {
-	var ids []string
+// toRelease is an alert with the digest of what was shown of it; empty for whatever it says now.
+type toRelease struct{ id, digest string }
+
+// waiting are the alerts to be released: those named, or those that wait, which a person confirms as they are shown.
+func (a *app) waiting(ctx context.Context, node *operator.Client, f *approval, refs []string) ([]toRelease, error) {
+	var all []toRelease
 	for _, ref := range refs {
 		id, err := resolveAlert(ctx, node, ref)
 		if err != nil {
 			return nil, err
 		}
-		ids = append(ids, id)
+		all = append(all, toRelease{id, f.digest})
 	}
 	if !f.all {
-		return ids, nil
+		return all, nil
 	}
 	w, err := a.words()
 	if err != nil {
 		return nil, err
 	}
-	var found []*operatorv1.AlertSummary
+	var ids []string
 	f.of.Direction, f.of.Status = "issued", string(message.AlertPending)
 	err = eachAlert(ctx, node, &f.of, func(s *operatorv1.AlertSummary) error {
-		found, ids = append(found, s), append(ids, s.GetId())
+		ids = append(ids, s.GetId())
 		return nil
 	})
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
+	found, all, err := drafted(ctx, node, ids)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
 	if !a.json && !a.yes {
 		w.alertTable(a.streams.Err, found)
 	}
-	return ids, a.sure(ctx, fmt.Sprintf("release these %d alerts?", len(ids)))
+	return all, a.sure(ctx, fmt.Sprintf("release these %d alerts?", len(all)))
 }
 
-func (a *app) releaseAll(ctx context.Context, node *operator.Client, ids []string, digest string) error {
-	out := make([]released, len(ids))
-	count := a.counter("approving", len(ids))
-	var kept sync.Mutex
+// drafted reads what waits as an approver sees it: of an alert that is issued its next version. What waits no more since
+// it was listed is left out.
+func drafted(ctx context.Context, node *operator.Client, ids []string) ([]*operatorv1.AlertSummary, []toRelease, error) {
+	read, failed := make([]*operatorv1.GetAlertResponse, len(ids)), make([]error, len(ids))
 	team := gather(ctx, inFlight)
 	for i, id := range ids {
-		one := released{ID: id, Code: "interrupted", Error: "not tried"}
+		team.add(func(ctx context.Context) error {
+			err := patiently(ctx, func() error {
+				var err error
+				read[i], err = node.Alerts.GetAlert(ctx, &operatorv1.GetAlertRequest{Id: id})
+				return err
+			})
+			if !fault.Is(err, fault.NotFound) {
+				failed[i] = err
+			}
+			return err
+		})
+	}
+	if err := team.wait(); err != nil {
+		return nil, nil, err
+	}
+	var found []*operatorv1.AlertSummary
+	var all []toRelease
+	for i, r := range read {
+		if failed[i] != nil {
+			return nil, nil, failed[i]
+		}
+		if r.GetDigest() != "" && r.GetSummary().GetStatus() == string(message.AlertPending) {
+			found, all = append(found, r.GetSummary()), append(all, toRelease{ids[i], r.GetDigest()})
+		}
+	}
+	return found, all, nil
+}
+
+func (a *app) releaseAll(ctx context.Context, node *operator.Client, all []toRelease) error {
+	out := make([]released, len(all))
+	count := a.counter("approving", len(all))
+	var kept sync.Mutex
+	team := gather(ctx, inFlight)
+	for i, x := range all {
+		one := released{ID: x.id, Code: "interrupted", Error: "not tried"}
 		if !team.add(func(ctx context.Context) error {
-			r := release(ctx, node, id, digest)
+			r := release(ctx, node, x.id, x.digest)
 			count.done()
 			kept.Lock()
 			defer kept.Unlock()
