@@ -87,7 +87,7 @@ type Options struct {
 	// HeldQuota is how many bytes of frames of one publisher wait for their keys; 0 = 16 MiB.
 	HeldQuota uint64
 	// Flush is the least time between two indexes to the members of an audience, for each member there is: telling all of
-	// them costs the same share of the machine whatever their number; 0 = 100 ms. IMMEDIATE alerts wait for nothing.
+	// them costs the same share of the machine whatever their number; 0 = 150 ms. IMMEDIATE alerts wait for nothing.
 	Flush  time.Duration
 	Clock  func() time.Time
 	Random io.Reader
@@ -96,7 +96,7 @@ type Options struct {
 
 const (
 	defaultQuota = 16 << 20
-	defaultFlush = 100 * time.Millisecond
+	defaultFlush = 150 * time.Millisecond
 	nodeActor    = "node"
 )
 
