@@ -37,7 +37,7 @@ func (d *Desk) Judge(h message.Header, c seal.Content) (string, error) {
 	}
 	view := d.view()
 	issues := h.Kind == message.KindAlert || h.Kind == message.KindAlertUpdate
-	if issues && !competent(view, h.Sender, functionOut, h.Category) {
+	if issues && !view.Competent(h.Sender, functionOut, h.Category) {
 		if h.Position > view.Snapshot().Position() {
 			return "", fault.New(fault.Retry, "directory-behind", "judge alert", "the issuer's directory is newer than the one here")
 		}

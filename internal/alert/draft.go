@@ -233,7 +233,7 @@ func (d *Desk) check(x draft) (Checked, error) {
 	fail := func(field, say string) {
 		c.Findings = append(c.Findings, message.Finding{Field: field, Level: message.LevelError, Text: say})
 	}
-	if !competent(d.view(), x.Own, functionOut, x.Composition.Category) {
+	if !d.view().Competent(x.Own, functionOut, x.Composition.Category) {
 		fail("from", "this authority has not declared in the directory that it issues alerts of the category")
 	}
 	if x.Composition.Distribution == message.Directed {

@@ -16,15 +16,6 @@ const (
 	functionOut = "alerts-out"
 )
 
-// competent reports whether an authority that may act has declared a function for a category.
-func competent(view directory.View, name authority.Name, function string, category authority.Category) bool {
-	entry, ok := view.Authority(name)
-	return ok && entry.Status == directory.Active && slices.ContainsFunc(entry.Competences, func(c directory.Competence) bool {
-		return c.Function == function && (len(c.Categories) == 0 ||
-			slices.ContainsFunc(c.Categories, func(has authority.Category) bool { return has.Covers(category) }))
-	})
-}
-
 // entitled reports whether an authority belongs to the audience of a header in the directory of now. PROTOCOL 7.2.
 func entitled(view directory.View, name authority.Name, h message.Header) bool {
 	if h.Audience == nil {
@@ -36,7 +27,7 @@ func entitled(view directory.View, name authority.Name, h message.Header) bool {
 	if h.Audience.Rule == message.RuleAllNPC {
 		return isNPC(view, name)
 	}
-	return competent(view, name, functionIn, h.Category)
+	return view.Competent(name, functionIn, h.Category)
 }
 
 func isNPC(view directory.View, name authority.Name) bool {

@@ -34,7 +34,7 @@ func (d *Desk) Publish(ctx context.Context, a exchange.Actor, id message.ID) (Pu
 
 // sendable asks the rules and the directory of now.
 func (d *Desk) sendable(x draft) error {
-	if !competent(d.view(), x.Own, functionOut, x.Composition.Category) {
+	if !d.view().Competent(x.Own, functionOut, x.Composition.Category) {
 		return fault.New(fault.Denied, "not-competent", opPublish, "this authority has not declared in the directory that it issues alerts of the category").
 			WithHint("amend the authority's competences with the function alerts-out")
 	}

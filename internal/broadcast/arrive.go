@@ -73,7 +73,7 @@ func (b *Broadcaster) take(ctx context.Context, on string, raw []byte) (bool, er
 	if err != nil {
 		return false, err
 	}
-	f, err := parsed.Verify(b.nodeKey(view))
+	f, err := parsed.Verify(view.NodeKey)
 	if err != nil {
 		return false, dropUnknown(err)
 	}
@@ -135,7 +135,7 @@ func (b *Broadcaster) open(ctx context.Context, view directory.View, subject mes
 		return false, err // without a number there is nothing to refuse
 	}
 	a := arrival{frame: f, subject: subject, chain: k.chain, opened: opened}
-	a.alert, err = opened.Verify(b.signingKey(view))
+	a.alert, err = opened.Verify(signingKey(view))
 	if err == nil {
 		a.code, err = b.judge(view, k, a)
 	} else if seal.CoveredBy(err) != seal.ByNobody || fault.Is(err, fault.Denied) {
@@ -174,22 +174,13 @@ func (b *Broadcaster) judge(view directory.View, k epochKey, a arrival) (string,
 		return fault.CodeOf(err), nil
 	}
 	// Whoever lost its competence must still be able to call an alert back.
-	if h.Kind != message.KindAlertCancel && !competent(view, h.Sender, h.Category) {
+	if h.Kind != message.KindAlertCancel && !view.Competent(h.Sender, "alerts-out", h.Category) {
 		if h.Position > view.Snapshot().Position() {
 			return "", fault.New(fault.Retry, "directory-behind", opArrive, "the publisher's directory is newer than the one here")
 		}
 		return "not-competent", nil
 	}
 	return b.inbox.Examine(a.alert), nil
-}
-
-// competent reports whether an authority has declared that it issues alerts of a category.
-func competent(view directory.View, name authority.Name, category authority.Category) bool {
-	entry, ok := view.Authority(name)
-	return ok && slices.ContainsFunc(entry.Competences, func(c directory.Competence) bool {
-		return c.Function == "alerts-out" && (len(c.Categories) == 0 ||
-			slices.ContainsFunc(c.Categories, func(has authority.Category) bool { return has.Covers(category) }))
-	})
 }
 
 // store is the one fact of an arrival: message, place in the chain, what it means, and the event; or the refusal alone.

@@ -56,7 +56,7 @@ func (b *Broadcaster) send(ctx context.Context, to directory.NodeEntry, kind sea
 	if err != nil {
 		return message.ControlAnswer{}, "", err
 	}
-	receipt, err := seal.VerifyControlReceipt(answer.Receipt, env, b.nodeKey(b.Directory.Load().At(b.Clock())))
+	receipt, err := seal.VerifyControlReceipt(answer.Receipt, env, b.Directory.Load().At(b.Clock()).NodeKey)
 	if err != nil {
 		return message.ControlAnswer{}, "", err
 	}
@@ -84,7 +84,7 @@ func (b *Broadcaster) Control(ctx context.Context, from authority.Node, raw []by
 	if err != nil {
 		return message.ControlAnswer{}, err
 	}
-	c, err := parsed.Verify(b.nodeKey(view))
+	c, err := parsed.Verify(view.NodeKey)
 	if err != nil {
 		return message.ControlAnswer{}, err
 	}
@@ -266,48 +266,13 @@ func regrant(tx ledger.Tx, m ledger.Member) error {
 	return tx.PutMember(m)
 }
 
-// nodeKey finds a node's signing key in the directory of a view. An unknown key is Retry: the directory may be behind.
-func (b *Broadcaster) nodeKey(view directory.View) seal.NodeKey {
-	return func(fp authority.Fingerprint) (authority.Node, authority.PublicKey, error) {
-		h, ok := view.SigningKey(fp)
-		node := h.Owner.Node()
-		if !ok || node.IsZero() {
-			return authority.Node{}, authority.PublicKey{}, unknownKey()
-		}
-		return node, h.Public, b.inForce(h)
-	}
-}
-
-// signingKey finds an authority's signing key.
-func (b *Broadcaster) signingKey(view directory.View) seal.SigningKey {
+// signingKey finds an authority's signing key that may sign what arrives now.
+func signingKey(view directory.View) seal.SigningKey {
 	return func(fp authority.Fingerprint) (authority.Name, authority.PublicKey, error) {
-		h, ok := view.SigningKey(fp)
-		name := h.Owner.Name()
-		if !ok || name.IsZero() {
-			return authority.Name{}, authority.PublicKey{}, unknownKey()
+		name, key, err := view.AuthorityKey(fp)
+		if err == nil {
+			err = view.CheckArrival(fp)
 		}
-		return name, h.Public, b.inForce(h)
+		return name, key, err
 	}
 }
-
-func unknownKey() error {
-	return fault.New(fault.Retry, "unknown-key", "verify signature", "the signing key is not in the directory here")
-}
-
-// inForce refuses what arrives under a revoked key, and under one that was rotated long ago. DESIGN 5.
-func (b *Broadcaster) inForce(h directory.Holder) error {
-	switch h.Status {
-	case directory.KeyRevoked:
-		return fault.New(fault.Denied, "revoked", "verify signature", "the key was revoked")
-	case directory.KeyPending:
-		return fault.New(fault.Retry, "unknown-key", "verify signature", "the key is not in force yet")
-	case directory.KeyRotated:
-		if b.Clock().Sub(h.Since) > rotatedFor {
-			return fault.New(fault.Denied, "rotated", "verify signature", "the key was replaced more than 30 days ago")
-		}
-	}
-	return nil
-}
-
-// rotatedFor is how long a rotated key still verifies a new arrival (DESIGN 5).
-const rotatedFor = 30 * 24 * time.Hour

@@ -21,7 +21,7 @@ const (
 // readIndex takes a chain index and answers it with what is known here: the cumulative receipt, and what is missing.
 // PROTOCOL 7.5, 8.5.
 func (b *Broadcaster) readIndex(ctx context.Context, c seal.Control, body []byte, answer *message.ControlAnswer) (act, error) {
-	x, err := seal.VerifyChainIndex(body, b.nodeKey(b.Directory.Load().At(b.Clock())))
+	x, err := seal.VerifyChainIndex(body, b.Directory.Load().At(b.Clock()).NodeKey)
 	if err != nil {
 		return act{}, err
 	}

@@ -27,7 +27,7 @@ func (b *Broadcaster) readGrant(c seal.Control, body []byte) (act, error) {
 	if err != nil {
 		return act{}, err
 	}
-	pack, err := grant.Verify(b.nodeKey(b.Directory.Load().At(b.Clock())))
+	pack, err := grant.Verify(b.Directory.Load().At(b.Clock()).NodeKey)
 	if err != nil {
 		return act{}, err
 	}

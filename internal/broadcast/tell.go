@@ -345,7 +345,7 @@ func (b *Broadcaster) batch(ctx context.Context, id message.Digest, numbers []ui
 // before. PROTOCOL 8.5.
 func (b *Broadcaster) accept(ctx context.Context, from authority.Node, signed []byte) (bool, error) {
 	view := b.Directory.Load().At(b.Clock())
-	c, err := seal.VerifyCumulativeReceipt(signed, b.nodeKey(view))
+	c, err := seal.VerifyCumulativeReceipt(signed, view.NodeKey)
 	if err != nil {
 		return false, err
 	}

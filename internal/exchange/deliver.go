@@ -388,7 +388,7 @@ func (e *Exchange) mayGet(view directory.View, node authority.Node, h message.He
 func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env seal.Envelope, signed []byte) (ledger.Delivery, error) {
 	e := d.e
 	view := e.Directory.Load().At(e.Clock())
-	r, err := seal.VerifyReceipt(signed, env.Header, e.nodeKey(view))
+	r, err := seal.VerifyReceipt(signed, env.Header, view.NodeKey)
 	if err != nil {
 		return row, err
 	}

@@ -37,7 +37,7 @@ func (e *Exchange) Greet(ctx context.Context, from authority.Node, hello []byte)
 func (e *Exchange) Greeted(_ context.Context, from authority.Node, hello []byte) error {
 	const op = "greet peer"
 	view := e.Directory.Load().At(e.Clock())
-	payload, signer, err := seal.VerifyNode(hello, authority.ForHello, e.nodeKey(view))
+	payload, signer, err := seal.VerifyNode(hello, authority.ForHello, view.NodeKey)
 	if err != nil {
 		return err
 	}

@@ -206,7 +206,7 @@ func (e *Exchange) ReceiptTime(h message.Header, d ledger.Delivery) time.Time {
 	if len(signed) == 0 {
 		return time.Time{}
 	}
-	r, err := seal.VerifyReceipt(signed, h, e.nodeKey(e.Directory.Load().At(e.Clock())))
+	r, err := seal.VerifyReceipt(signed, h, e.Directory.Load().At(e.Clock()).NodeKey)
 	if err != nil {
 		return time.Time{}
 	}

@@ -25,7 +25,7 @@ func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []
 	if err != nil {
 		return nil, err
 	}
-	env, err := parsed.Verify(e.signingKey(view))
+	env, err := parsed.Verify(view.AuthorityKey)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (e *Exchange) belongs(from authority.Node, h message.Header) error {
 func (e *Exchange) admit(view directory.View, h message.Header) error {
 	const op = opReceive
 	for _, r := range h.Required {
-		if err := e.inForce(view, r.Key); err != nil {
+		if err := view.CheckArrival(r.Key); err != nil {
 			return err
 		}
 	}

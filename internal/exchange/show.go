@@ -350,7 +350,7 @@ func (e *Exchange) receiptViews(view directory.View, h message.Header, signed []
 	if len(signed) == 0 {
 		return nil
 	}
-	r, err := seal.VerifyReceipt(signed, h, e.nodeKey(view))
+	r, err := seal.VerifyReceipt(signed, h, view.NodeKey)
 	out := make([]ReceiptView, 0, len(r.Stages))
 	for _, s := range r.Stages {
 		out = append(out, ReceiptView{Node: r.Node, Authority: s.Authority, Stage: s.Stage, Code: s.Code, Time: r.Time, Verified: err == nil})
