@@ -2,6 +2,7 @@ package broadcast_test
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/broadcast"
 	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
@@ -159,5 +161,31 @@ func TestRefuserOfGrants(t *testing.T) {
 	})
 	if epochs, again := len(mx.events("epoch-made")), len(mx.events("issued-again")); epochs != 1 || again != 0 {
 		t.Errorf("%d epochs, %d alerts issued again", epochs, again)
+	}
+}
+
+// One node may have this one work for it only so often, and its envelopes live for a day at most. P12; PROTOCOL 7.1.
+func TestControlIsBounded(t *testing.T) {
+	w, all := newWorld(t, "mx", "jm")
+	mx, jm := all[0], all[1]
+	id, err := message.NewID(w.now(), rand.Reader)
+	w.must(err)
+	key, err := jm.ring.Public(keyring.NodeSeal)
+	w.must(err)
+	long, err := seal.NewControl(context.Background(), seal.ControlDraft{Network: w.current.Load().NetworkID(), ID: id, From: mx.node, To: jm.node,
+		Incarnation: mx.ledger.Identity().Incarnation, Kind: seal.ControlKeyRequest, Created: w.now(), Expires: w.now().Add(25 * time.Hour),
+		Key: key, NodeKey: mx.nodeKey(), Body: []byte("any")}, mx.ring, nil)
+	w.must(err)
+	if _, err := jm.Control(context.Background(), mx.node, long.Bytes); fault.CodeOf(err) != "expires" {
+		t.Errorf("an envelope that lives for more than a day: %v", err)
+	}
+	busy := 0
+	for range 2000 {
+		if _, err := jm.Control(context.Background(), mx.node, []byte("junk")); fault.CodeOf(err) == "busy" {
+			busy++
+		}
+	}
+	if busy < 1000 {
+		t.Errorf("of 2,000 envelopes at once %d were put off", busy)
 	}
 }
