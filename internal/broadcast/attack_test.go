@@ -265,7 +265,7 @@ func TestHeldUntilTheKeyComes(t *testing.T) {
 	}
 	mx.start2()
 	w.eventually("the key, and with it the alert", func() bool { return jm.has(a) })
-	if n := jm.desk.count(a.Header.ID); n != 1 {
+	if n := w.told(jm.desk, a.Header.ID); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }

@@ -21,7 +21,7 @@ func TestEveryMemberReceives(t *testing.T) {
 	}
 	for _, s := range all[1:] {
 		for _, id := range alerts {
-			if n := s.desk.count(id); n != 1 {
+			if n := w.told(s.desk, id); n != 1 {
 				t.Errorf("%s was told of an alert %d times", s.node, n)
 			}
 		}
@@ -85,7 +85,7 @@ func TestJoinAndLeave(t *testing.T) {
 	ht := w.join("ht", []string{"alerts-in"})
 	ht.start()
 	w.eventually("the newcomer has what is in force", func() bool { return ht.has(a) && mx.states(a)["ht"] == broadcast.Received })
-	if n := jm.desk.count(a.Header.ID); n != 1 {
+	if n := w.told(jm.desk, a.Header.ID); n != 1 {
 		t.Errorf("what was issued again for others came %d times to who had it", n)
 	}
 	w.suspend(br)

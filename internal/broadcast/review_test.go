@@ -58,7 +58,7 @@ func TestReadmitted(t *testing.T) {
 	w.apply(payload, w.by(directory.RoleSteward, w.stewards...)...)
 	br.start2()
 	w.eventually("br has what is in force", func() bool { mx.Heard(br.node); return br.has(second) && mx.states(second)["br"] == broadcast.Received })
-	if jm.desk.count(second.Header.ID) != 1 {
+	if w.told(jm.desk, second.Header.ID) != 1 {
 		t.Error("what was issued again came twice to who had it")
 	}
 }

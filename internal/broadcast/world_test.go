@@ -111,6 +111,13 @@ func (d *desk) count(id message.ID) int {
 	return d.placed[id]
 }
 
+// told counts how often the desk was told of an alert, once it was told at all: that comes after the receipt.
+func (w *world) told(d *desk, id message.ID) int {
+	w.t.Helper()
+	w.eventually("the desk being told", func() bool { return d.count(id) > 0 })
+	return d.count(id)
+}
+
 func (w *world) now() time.Time { return time.Now() }
 
 func (w *world) must(err error) {
