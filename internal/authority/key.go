@@ -34,6 +34,8 @@ const (
 	ForChainIndex          Purpose = "enlace/v1/chain-index"
 	ForCumulativeReceipt   Purpose = "enlace/v1/cumulative-receipt"
 	ForEvidenceCosignature Purpose = "enlace/v1/evidence-cosignature"
+	// ForVerifiedDirectory is what a node signs for itself: how far it has verified its own copy of the directory.
+	ForVerifiedDirectory Purpose = "enlace/v1/verified-directory"
 	// ForStatement is completed by the signer's role: "enlace/v1/statement/state".
 	ForStatement Purpose = "enlace/v1/statement/"
 )

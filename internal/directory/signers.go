@@ -27,6 +27,8 @@ const (
 	RoleCountersign Role = "countersign"
 	// RoleNew is a key of a set that takes over: proof that it is held.
 	RoleNew Role = "new"
+	// RoleConsent is a key of another state, which agrees to a recovery or settles one. PROTOCOL 4.20.
+	RoleConsent Role = "consent"
 )
 
 const opSign = "check signers"
@@ -39,7 +41,7 @@ func SigningPurpose(role Role) authority.Purpose {
 
 func (r Role) known() bool {
 	switch r {
-	case RoleState, RoleSteward, RoleVerify, RoleCountersign, RoleNew:
+	case RoleState, RoleSteward, RoleVerify, RoleCountersign, RoleNew, RoleConsent:
 		return true
 	}
 	return false

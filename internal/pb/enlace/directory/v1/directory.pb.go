@@ -204,7 +204,9 @@ func (x *ProposeResponse) GetPosition() uint64 {
 type FollowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First position wanted; the genesis is 1.
-	From          uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	From uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// The newest head that the follower holds; empty where it has none.
+	Head          []byte `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,12 +248,21 @@ func (x *FollowRequest) GetFrom() uint64 {
 	return 0
 }
 
+func (x *FollowRequest) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
 type FollowResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Position  uint64                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
 	Statement []byte                 `protobuf:"bytes,2,opt,name=statement,proto3" json:"statement,omitempty"`
 	// Number of entries in the log now.
-	Size          uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// A head (signed note) of which all entries were sent before; PROTOCOL 11.8.
+	Head          []byte `protobuf:"bytes,4,opt,name=head,proto3" json:"head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +318,556 @@ func (x *FollowResponse) GetSize() uint64 {
 	return 0
 }
 
+func (x *FollowResponse) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+type CosignRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cosignature line of the head, "— name base64\n"; empty where the node refuses.
+	Cosignature []byte `protobuf:"bytes,1,opt,name=cosignature,proto3" json:"cosignature,omitempty"`
+	// Size of the head that is cosigned or refused.
+	Size uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Where the node refuses: the head it holds that contradicts.
+	Contradiction []byte `protobuf:"bytes,3,opt,name=contradiction,proto3" json:"contradiction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignRequest) Reset() {
+	*x = CosignRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignRequest) ProtoMessage() {}
+
+func (x *CosignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignRequest.ProtoReflect.Descriptor instead.
+func (*CosignRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CosignRequest) GetCosignature() []byte {
+	if x != nil {
+		return x.Cosignature
+	}
+	return nil
+}
+
+func (x *CosignRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *CosignRequest) GetContradiction() []byte {
+	if x != nil {
+		return x.Contradiction
+	}
+	return nil
+}
+
+type CosignResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CosignResponse) Reset() {
+	*x = CosignResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CosignResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CosignResponse) ProtoMessage() {}
+
+func (x *CosignResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CosignResponse.ProtoReflect.Descriptor instead.
+func (*CosignResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{7}
+}
+
+type ReturnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only in messages with an entry; consecutive.
+	Position  uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Statement []byte `protobuf:"bytes,2,opt,name=statement,proto3" json:"statement,omitempty"`
+	// Only in the last message.
+	Head          []byte `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnRequest) Reset() {
+	*x = ReturnRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnRequest) ProtoMessage() {}
+
+func (x *ReturnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnRequest.ProtoReflect.Descriptor instead.
+func (*ReturnRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReturnRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ReturnRequest) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
+func (x *ReturnRequest) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+type ReturnResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Size          uint64                 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnResponse) Reset() {
+	*x = ReturnResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnResponse) ProtoMessage() {}
+
+func (x *ReturnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnResponse.ProtoReflect.Descriptor instead.
+func (*ReturnResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReturnResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type DepositRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Statements in the order in which they are to be logged; at most 64.
+	Statements [][]byte `protobuf:"bytes,1,rep,name=statements,proto3" json:"statements,omitempty"`
+	// Canonical bytes of ContactCard.
+	Cards [][]byte `protobuf:"bytes,2,rep,name=cards,proto3" json:"cards,omitempty"`
+	// One-time token; empty for members and holders.
+	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DepositRequest) Reset() {
+	*x = DepositRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DepositRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DepositRequest) ProtoMessage() {}
+
+func (x *DepositRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
+func (*DepositRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DepositRequest) GetStatements() [][]byte {
+	if x != nil {
+		return x.Statements
+	}
+	return nil
+}
+
+func (x *DepositRequest) GetCards() [][]byte {
+	if x != nil {
+		return x.Cards
+	}
+	return nil
+}
+
+func (x *DepositRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type DepositResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DepositResponse) Reset() {
+	*x = DepositResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DepositResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DepositResponse) ProtoMessage() {}
+
+func (x *DepositResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
+func (*DepositResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{11}
+}
+
+type ListDepositsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDepositsRequest) Reset() {
+	*x = ListDepositsRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDepositsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDepositsRequest) ProtoMessage() {}
+
+func (x *ListDepositsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDepositsRequest.ProtoReflect.Descriptor instead.
+func (*ListDepositsRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{12}
+}
+
+type ListDepositsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Statements    []*DepositedStatement  `protobuf:"bytes,1,rep,name=statements,proto3" json:"statements,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDepositsResponse) Reset() {
+	*x = ListDepositsResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDepositsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDepositsResponse) ProtoMessage() {}
+
+func (x *ListDepositsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDepositsResponse.ProtoReflect.Descriptor instead.
+func (*ListDepositsResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListDepositsResponse) GetStatements() []*DepositedStatement {
+	if x != nil {
+		return x.Statements
+	}
+	return nil
+}
+
+type DepositedStatement struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Statement []byte                 `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	Cards     [][]byte               `protobuf:"bytes,2,rep,name=cards,proto3" json:"cards,omitempty"`
+	// Unix seconds of the first deposit.
+	Since         int64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DepositedStatement) Reset() {
+	*x = DepositedStatement{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DepositedStatement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DepositedStatement) ProtoMessage() {}
+
+func (x *DepositedStatement) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DepositedStatement.ProtoReflect.Descriptor instead.
+func (*DepositedStatement) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DepositedStatement) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
+func (x *DepositedStatement) GetCards() [][]byte {
+	if x != nil {
+		return x.Cards
+	}
+	return nil
+}
+
+func (x *DepositedStatement) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type IssueTokenRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueTokenRequest) Reset() {
+	*x = IssueTokenRequest{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueTokenRequest) ProtoMessage() {}
+
+func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueTokenRequest.ProtoReflect.Descriptor instead.
+func (*IssueTokenRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *IssueTokenRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type IssueTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Shown once; good for one deposit within 7 days.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Unix seconds.
+	Expires       int64 `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IssueTokenResponse) Reset() {
+	*x = IssueTokenResponse{}
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IssueTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IssueTokenResponse) ProtoMessage() {}
+
+func (x *IssueTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IssueTokenResponse.ProtoReflect.Descriptor instead.
+func (*IssueTokenResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *IssueTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *IssueTokenResponse) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
 type GetCardRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Hash          []byte                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
@@ -316,7 +877,7 @@ type GetCardRequest struct {
 
 func (x *GetCardRequest) Reset() {
 	*x = GetCardRequest{}
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[6]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +889,7 @@ func (x *GetCardRequest) String() string {
 func (*GetCardRequest) ProtoMessage() {}
 
 func (x *GetCardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[6]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,7 +902,7 @@ func (x *GetCardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCardRequest.ProtoReflect.Descriptor instead.
 func (*GetCardRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{6}
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetCardRequest) GetHash() []byte {
@@ -360,7 +921,7 @@ type GetCardResponse struct {
 
 func (x *GetCardResponse) Reset() {
 	*x = GetCardResponse{}
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[7]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +933,7 @@ func (x *GetCardResponse) String() string {
 func (*GetCardResponse) ProtoMessage() {}
 
 func (x *GetCardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[7]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +946,7 @@ func (x *GetCardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCardResponse.ProtoReflect.Descriptor instead.
 func (*GetCardResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{7}
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetCardResponse) GetCard() []byte {
@@ -405,7 +966,7 @@ type GetBusAccessRequest struct {
 
 func (x *GetBusAccessRequest) Reset() {
 	*x = GetBusAccessRequest{}
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +978,7 @@ func (x *GetBusAccessRequest) String() string {
 func (*GetBusAccessRequest) ProtoMessage() {}
 
 func (x *GetBusAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[8]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +991,7 @@ func (x *GetBusAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBusAccessRequest.ProtoReflect.Descriptor instead.
 func (*GetBusAccessRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{8}
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetBusAccessRequest) GetFilters() []string {
@@ -460,7 +1021,7 @@ type GetBusAccessResponse struct {
 
 func (x *GetBusAccessResponse) Reset() {
 	*x = GetBusAccessResponse{}
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +1033,7 @@ func (x *GetBusAccessResponse) String() string {
 func (*GetBusAccessResponse) ProtoMessage() {}
 
 func (x *GetBusAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_directory_v1_directory_proto_msgTypes[9]
+	mi := &file_enlace_directory_v1_directory_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +1046,7 @@ func (x *GetBusAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBusAccessResponse.ProtoReflect.Descriptor instead.
 func (*GetBusAccessResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{9}
+	return file_enlace_directory_v1_directory_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetBusAccessResponse) GetUrls() []string {
@@ -542,13 +1103,47 @@ const file_enlace_directory_v1_directory_proto_rawDesc = "" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x14\n" +
 	"\x05cards\x18\x02 \x03(\fR\x05cards\"-\n" +
 	"\x0fProposeResponse\x12\x1a\n" +
-	"\bposition\x18\x01 \x01(\x04R\bposition\"#\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\"7\n" +
 	"\rFollowRequest\x12\x12\n" +
-	"\x04from\x18\x01 \x01(\x04R\x04from\"^\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\fR\x04head\"r\n" +
 	"\x0eFollowResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x1c\n" +
 	"\tstatement\x18\x02 \x01(\fR\tstatement\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x04R\x04size\"$\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04head\x18\x04 \x01(\fR\x04head\"k\n" +
+	"\rCosignRequest\x12 \n" +
+	"\vcosignature\x18\x01 \x01(\fR\vcosignature\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\x12$\n" +
+	"\rcontradiction\x18\x03 \x01(\fR\rcontradiction\"\x10\n" +
+	"\x0eCosignResponse\"]\n" +
+	"\rReturnRequest\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x1c\n" +
+	"\tstatement\x18\x02 \x01(\fR\tstatement\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\fR\x04head\"$\n" +
+	"\x0eReturnResponse\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x04R\x04size\"\\\n" +
+	"\x0eDepositRequest\x12\x1e\n" +
+	"\n" +
+	"statements\x18\x01 \x03(\fR\n" +
+	"statements\x12\x14\n" +
+	"\x05cards\x18\x02 \x03(\fR\x05cards\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\"\x11\n" +
+	"\x0fDepositResponse\"\x15\n" +
+	"\x13ListDepositsRequest\"_\n" +
+	"\x14ListDepositsResponse\x12G\n" +
+	"\n" +
+	"statements\x18\x01 \x03(\v2'.enlace.directory.v1.DepositedStatementR\n" +
+	"statements\"^\n" +
+	"\x12DepositedStatement\x12\x1c\n" +
+	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x14\n" +
+	"\x05cards\x18\x02 \x03(\fR\x05cards\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\")\n" +
+	"\x11IssueTokenRequest\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"D\n" +
+	"\x12IssueTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\"$\n" +
 	"\x0eGetCardRequest\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\fR\x04hash\"%\n" +
 	"\x0fGetCardResponse\x12\x12\n" +
@@ -563,13 +1158,19 @@ const file_enlace_directory_v1_directory_proto_rawDesc = "" +
 	"\adeliver\x18\x05 \x01(\tR\adeliver\x12\x1e\n" +
 	"\n" +
 	"publishers\x18\x06 \x03(\tR\n" +
-	"publishers2\xd7\x03\n" +
+	"publishers2\x99\a\n" +
 	"\x10DirectoryService\x12]\n" +
 	"\n" +
 	"GetGenesis\x12&.enlace.directory.v1.GetGenesisRequest\x1a'.enlace.directory.v1.GetGenesisResponse\x12T\n" +
 	"\aPropose\x12#.enlace.directory.v1.ProposeRequest\x1a$.enlace.directory.v1.ProposeResponse\x12S\n" +
 	"\x06Follow\x12\".enlace.directory.v1.FollowRequest\x1a#.enlace.directory.v1.FollowResponse0\x01\x12T\n" +
-	"\aGetCard\x12#.enlace.directory.v1.GetCardRequest\x1a$.enlace.directory.v1.GetCardResponse\x12c\n" +
+	"\aGetCard\x12#.enlace.directory.v1.GetCardRequest\x1a$.enlace.directory.v1.GetCardResponse\x12Q\n" +
+	"\x06Cosign\x12\".enlace.directory.v1.CosignRequest\x1a#.enlace.directory.v1.CosignResponse\x12S\n" +
+	"\x06Return\x12\".enlace.directory.v1.ReturnRequest\x1a#.enlace.directory.v1.ReturnResponse(\x01\x12T\n" +
+	"\aDeposit\x12#.enlace.directory.v1.DepositRequest\x1a$.enlace.directory.v1.DepositResponse\x12c\n" +
+	"\fListDeposits\x12(.enlace.directory.v1.ListDepositsRequest\x1a).enlace.directory.v1.ListDepositsResponse\x12]\n" +
+	"\n" +
+	"IssueToken\x12&.enlace.directory.v1.IssueTokenRequest\x1a'.enlace.directory.v1.IssueTokenResponse\x12c\n" +
 	"\fGetBusAccess\x12(.enlace.directory.v1.GetBusAccessRequest\x1a).enlace.directory.v1.GetBusAccessResponseBNZLgithub.com/enlace-network/enlace/internal/pb/enlace/directory/v1;directoryv1b\x06proto3"
 
 var (
@@ -584,7 +1185,7 @@ func file_enlace_directory_v1_directory_proto_rawDescGZIP() []byte {
 	return file_enlace_directory_v1_directory_proto_rawDescData
 }
 
-var file_enlace_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_enlace_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_enlace_directory_v1_directory_proto_goTypes = []any{
 	(*GetGenesisRequest)(nil),    // 0: enlace.directory.v1.GetGenesisRequest
 	(*GetGenesisResponse)(nil),   // 1: enlace.directory.v1.GetGenesisResponse
@@ -592,27 +1193,49 @@ var file_enlace_directory_v1_directory_proto_goTypes = []any{
 	(*ProposeResponse)(nil),      // 3: enlace.directory.v1.ProposeResponse
 	(*FollowRequest)(nil),        // 4: enlace.directory.v1.FollowRequest
 	(*FollowResponse)(nil),       // 5: enlace.directory.v1.FollowResponse
-	(*GetCardRequest)(nil),       // 6: enlace.directory.v1.GetCardRequest
-	(*GetCardResponse)(nil),      // 7: enlace.directory.v1.GetCardResponse
-	(*GetBusAccessRequest)(nil),  // 8: enlace.directory.v1.GetBusAccessRequest
-	(*GetBusAccessResponse)(nil), // 9: enlace.directory.v1.GetBusAccessResponse
+	(*CosignRequest)(nil),        // 6: enlace.directory.v1.CosignRequest
+	(*CosignResponse)(nil),       // 7: enlace.directory.v1.CosignResponse
+	(*ReturnRequest)(nil),        // 8: enlace.directory.v1.ReturnRequest
+	(*ReturnResponse)(nil),       // 9: enlace.directory.v1.ReturnResponse
+	(*DepositRequest)(nil),       // 10: enlace.directory.v1.DepositRequest
+	(*DepositResponse)(nil),      // 11: enlace.directory.v1.DepositResponse
+	(*ListDepositsRequest)(nil),  // 12: enlace.directory.v1.ListDepositsRequest
+	(*ListDepositsResponse)(nil), // 13: enlace.directory.v1.ListDepositsResponse
+	(*DepositedStatement)(nil),   // 14: enlace.directory.v1.DepositedStatement
+	(*IssueTokenRequest)(nil),    // 15: enlace.directory.v1.IssueTokenRequest
+	(*IssueTokenResponse)(nil),   // 16: enlace.directory.v1.IssueTokenResponse
+	(*GetCardRequest)(nil),       // 17: enlace.directory.v1.GetCardRequest
+	(*GetCardResponse)(nil),      // 18: enlace.directory.v1.GetCardResponse
+	(*GetBusAccessRequest)(nil),  // 19: enlace.directory.v1.GetBusAccessRequest
+	(*GetBusAccessResponse)(nil), // 20: enlace.directory.v1.GetBusAccessResponse
 }
 var file_enlace_directory_v1_directory_proto_depIdxs = []int32{
-	0, // 0: enlace.directory.v1.DirectoryService.GetGenesis:input_type -> enlace.directory.v1.GetGenesisRequest
-	2, // 1: enlace.directory.v1.DirectoryService.Propose:input_type -> enlace.directory.v1.ProposeRequest
-	4, // 2: enlace.directory.v1.DirectoryService.Follow:input_type -> enlace.directory.v1.FollowRequest
-	6, // 3: enlace.directory.v1.DirectoryService.GetCard:input_type -> enlace.directory.v1.GetCardRequest
-	8, // 4: enlace.directory.v1.DirectoryService.GetBusAccess:input_type -> enlace.directory.v1.GetBusAccessRequest
-	1, // 5: enlace.directory.v1.DirectoryService.GetGenesis:output_type -> enlace.directory.v1.GetGenesisResponse
-	3, // 6: enlace.directory.v1.DirectoryService.Propose:output_type -> enlace.directory.v1.ProposeResponse
-	5, // 7: enlace.directory.v1.DirectoryService.Follow:output_type -> enlace.directory.v1.FollowResponse
-	7, // 8: enlace.directory.v1.DirectoryService.GetCard:output_type -> enlace.directory.v1.GetCardResponse
-	9, // 9: enlace.directory.v1.DirectoryService.GetBusAccess:output_type -> enlace.directory.v1.GetBusAccessResponse
-	5, // [5:10] is the sub-list for method output_type
-	0, // [0:5] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	14, // 0: enlace.directory.v1.ListDepositsResponse.statements:type_name -> enlace.directory.v1.DepositedStatement
+	0,  // 1: enlace.directory.v1.DirectoryService.GetGenesis:input_type -> enlace.directory.v1.GetGenesisRequest
+	2,  // 2: enlace.directory.v1.DirectoryService.Propose:input_type -> enlace.directory.v1.ProposeRequest
+	4,  // 3: enlace.directory.v1.DirectoryService.Follow:input_type -> enlace.directory.v1.FollowRequest
+	17, // 4: enlace.directory.v1.DirectoryService.GetCard:input_type -> enlace.directory.v1.GetCardRequest
+	6,  // 5: enlace.directory.v1.DirectoryService.Cosign:input_type -> enlace.directory.v1.CosignRequest
+	8,  // 6: enlace.directory.v1.DirectoryService.Return:input_type -> enlace.directory.v1.ReturnRequest
+	10, // 7: enlace.directory.v1.DirectoryService.Deposit:input_type -> enlace.directory.v1.DepositRequest
+	12, // 8: enlace.directory.v1.DirectoryService.ListDeposits:input_type -> enlace.directory.v1.ListDepositsRequest
+	15, // 9: enlace.directory.v1.DirectoryService.IssueToken:input_type -> enlace.directory.v1.IssueTokenRequest
+	19, // 10: enlace.directory.v1.DirectoryService.GetBusAccess:input_type -> enlace.directory.v1.GetBusAccessRequest
+	1,  // 11: enlace.directory.v1.DirectoryService.GetGenesis:output_type -> enlace.directory.v1.GetGenesisResponse
+	3,  // 12: enlace.directory.v1.DirectoryService.Propose:output_type -> enlace.directory.v1.ProposeResponse
+	5,  // 13: enlace.directory.v1.DirectoryService.Follow:output_type -> enlace.directory.v1.FollowResponse
+	18, // 14: enlace.directory.v1.DirectoryService.GetCard:output_type -> enlace.directory.v1.GetCardResponse
+	7,  // 15: enlace.directory.v1.DirectoryService.Cosign:output_type -> enlace.directory.v1.CosignResponse
+	9,  // 16: enlace.directory.v1.DirectoryService.Return:output_type -> enlace.directory.v1.ReturnResponse
+	11, // 17: enlace.directory.v1.DirectoryService.Deposit:output_type -> enlace.directory.v1.DepositResponse
+	13, // 18: enlace.directory.v1.DirectoryService.ListDeposits:output_type -> enlace.directory.v1.ListDepositsResponse
+	16, // 19: enlace.directory.v1.DirectoryService.IssueToken:output_type -> enlace.directory.v1.IssueTokenResponse
+	20, // 20: enlace.directory.v1.DirectoryService.GetBusAccess:output_type -> enlace.directory.v1.GetBusAccessResponse
+	11, // [11:21] is the sub-list for method output_type
+	1,  // [1:11] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_enlace_directory_v1_directory_proto_init() }
@@ -626,7 +1249,7 @@ func file_enlace_directory_v1_directory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_directory_v1_directory_proto_rawDesc), len(file_enlace_directory_v1_directory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

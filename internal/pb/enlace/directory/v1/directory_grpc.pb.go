@@ -25,6 +25,11 @@ const (
 	DirectoryService_Propose_FullMethodName      = "/enlace.directory.v1.DirectoryService/Propose"
 	DirectoryService_Follow_FullMethodName       = "/enlace.directory.v1.DirectoryService/Follow"
 	DirectoryService_GetCard_FullMethodName      = "/enlace.directory.v1.DirectoryService/GetCard"
+	DirectoryService_Cosign_FullMethodName       = "/enlace.directory.v1.DirectoryService/Cosign"
+	DirectoryService_Return_FullMethodName       = "/enlace.directory.v1.DirectoryService/Return"
+	DirectoryService_Deposit_FullMethodName      = "/enlace.directory.v1.DirectoryService/Deposit"
+	DirectoryService_ListDeposits_FullMethodName = "/enlace.directory.v1.DirectoryService/ListDeposits"
+	DirectoryService_IssueToken_FullMethodName   = "/enlace.directory.v1.DirectoryService/IssueToken"
 	DirectoryService_GetBusAccess_FullMethodName = "/enlace.directory.v1.DirectoryService/GetBusAccess"
 )
 
@@ -42,6 +47,16 @@ type DirectoryServiceClient interface {
 	Follow(ctx context.Context, in *FollowRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowResponse], error)
 	// GetCard returns a contact card by its salted hash.
 	GetCard(ctx context.Context, in *GetCardRequest, opts ...grpc.CallOption) (*GetCardResponse, error)
+	// Cosign hands in a node's cosignature of a head, or a head that contradicts it. PROTOCOL 11.8.
+	Cosign(ctx context.Context, in *CosignRequest, opts ...grpc.CallOption) (*CosignResponse, error)
+	// Return gives entries back to a hub that has lost them. PROTOCOL 11.11.
+	Return(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReturnRequest, ReturnResponse], error)
+	// Deposit leaves statements in the tray until all have signed. PROTOCOL 11.12.
+	Deposit(ctx context.Context, in *DepositRequest, opts ...grpc.CallOption) (*DepositResponse, error)
+	// ListDeposits shows the tray.
+	ListDeposits(ctx context.Context, in *ListDepositsRequest, opts ...grpc.CallOption) (*ListDepositsResponse, error)
+	// IssueToken gives a steward a one-time token with which a state's new node may deposit its application.
+	IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error)
 	// GetBusAccess gives a node an hour's access to the bus, with consumers made from its filters.
 	GetBusAccess(ctx context.Context, in *GetBusAccessRequest, opts ...grpc.CallOption) (*GetBusAccessResponse, error)
 }
@@ -103,6 +118,59 @@ func (c *directoryServiceClient) GetCard(ctx context.Context, in *GetCardRequest
 	return out, nil
 }
 
+func (c *directoryServiceClient) Cosign(ctx context.Context, in *CosignRequest, opts ...grpc.CallOption) (*CosignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CosignResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_Cosign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *directoryServiceClient) Return(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReturnRequest, ReturnResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &DirectoryService_ServiceDesc.Streams[1], DirectoryService_Return_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReturnRequest, ReturnResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DirectoryService_ReturnClient = grpc.ClientStreamingClient[ReturnRequest, ReturnResponse]
+
+func (c *directoryServiceClient) Deposit(ctx context.Context, in *DepositRequest, opts ...grpc.CallOption) (*DepositResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DepositResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_Deposit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *directoryServiceClient) ListDeposits(ctx context.Context, in *ListDepositsRequest, opts ...grpc.CallOption) (*ListDepositsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDepositsResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_ListDeposits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *directoryServiceClient) IssueToken(ctx context.Context, in *IssueTokenRequest, opts ...grpc.CallOption) (*IssueTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IssueTokenResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_IssueToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *directoryServiceClient) GetBusAccess(ctx context.Context, in *GetBusAccessRequest, opts ...grpc.CallOption) (*GetBusAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetBusAccessResponse)
@@ -127,6 +195,16 @@ type DirectoryServiceServer interface {
 	Follow(*FollowRequest, grpc.ServerStreamingServer[FollowResponse]) error
 	// GetCard returns a contact card by its salted hash.
 	GetCard(context.Context, *GetCardRequest) (*GetCardResponse, error)
+	// Cosign hands in a node's cosignature of a head, or a head that contradicts it. PROTOCOL 11.8.
+	Cosign(context.Context, *CosignRequest) (*CosignResponse, error)
+	// Return gives entries back to a hub that has lost them. PROTOCOL 11.11.
+	Return(grpc.ClientStreamingServer[ReturnRequest, ReturnResponse]) error
+	// Deposit leaves statements in the tray until all have signed. PROTOCOL 11.12.
+	Deposit(context.Context, *DepositRequest) (*DepositResponse, error)
+	// ListDeposits shows the tray.
+	ListDeposits(context.Context, *ListDepositsRequest) (*ListDepositsResponse, error)
+	// IssueToken gives a steward a one-time token with which a state's new node may deposit its application.
+	IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error)
 	// GetBusAccess gives a node an hour's access to the bus, with consumers made from its filters.
 	GetBusAccess(context.Context, *GetBusAccessRequest) (*GetBusAccessResponse, error)
 	mustEmbedUnimplementedDirectoryServiceServer()
@@ -150,6 +228,21 @@ func (UnimplementedDirectoryServiceServer) Follow(*FollowRequest, grpc.ServerStr
 }
 func (UnimplementedDirectoryServiceServer) GetCard(context.Context, *GetCardRequest) (*GetCardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCard not implemented")
+}
+func (UnimplementedDirectoryServiceServer) Cosign(context.Context, *CosignRequest) (*CosignResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cosign not implemented")
+}
+func (UnimplementedDirectoryServiceServer) Return(grpc.ClientStreamingServer[ReturnRequest, ReturnResponse]) error {
+	return status.Error(codes.Unimplemented, "method Return not implemented")
+}
+func (UnimplementedDirectoryServiceServer) Deposit(context.Context, *DepositRequest) (*DepositResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Deposit not implemented")
+}
+func (UnimplementedDirectoryServiceServer) ListDeposits(context.Context, *ListDepositsRequest) (*ListDepositsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeposits not implemented")
+}
+func (UnimplementedDirectoryServiceServer) IssueToken(context.Context, *IssueTokenRequest) (*IssueTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method IssueToken not implemented")
 }
 func (UnimplementedDirectoryServiceServer) GetBusAccess(context.Context, *GetBusAccessRequest) (*GetBusAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetBusAccess not implemented")
@@ -240,6 +333,85 @@ func _DirectoryService_GetCard_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DirectoryService_Cosign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CosignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).Cosign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_Cosign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).Cosign(ctx, req.(*CosignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DirectoryService_Return_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(DirectoryServiceServer).Return(&grpc.GenericServerStream[ReturnRequest, ReturnResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type DirectoryService_ReturnServer = grpc.ClientStreamingServer[ReturnRequest, ReturnResponse]
+
+func _DirectoryService_Deposit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DepositRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).Deposit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_Deposit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).Deposit(ctx, req.(*DepositRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DirectoryService_ListDeposits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDepositsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).ListDeposits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_ListDeposits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).ListDeposits(ctx, req.(*ListDepositsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DirectoryService_IssueToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IssueTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).IssueToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_IssueToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).IssueToken(ctx, req.(*IssueTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DirectoryService_GetBusAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetBusAccessRequest)
 	if err := dec(in); err != nil {
@@ -278,6 +450,22 @@ var DirectoryService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _DirectoryService_GetCard_Handler,
 		},
 		{
+			MethodName: "Cosign",
+			Handler:    _DirectoryService_Cosign_Handler,
+		},
+		{
+			MethodName: "Deposit",
+			Handler:    _DirectoryService_Deposit_Handler,
+		},
+		{
+			MethodName: "ListDeposits",
+			Handler:    _DirectoryService_ListDeposits_Handler,
+		},
+		{
+			MethodName: "IssueToken",
+			Handler:    _DirectoryService_IssueToken_Handler,
+		},
+		{
 			MethodName: "GetBusAccess",
 			Handler:    _DirectoryService_GetBusAccess_Handler,
 		},
@@ -287,6 +475,11 @@ var DirectoryService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Follow",
 			Handler:       _DirectoryService_Follow_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Return",
+			Handler:       _DirectoryService_Return_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "enlace/directory/v1/directory.proto",

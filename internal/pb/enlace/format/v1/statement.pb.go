@@ -516,7 +516,9 @@ type Desk struct {
 	Hours     []string `protobuf:"bytes,3,rep,name=hours,proto3" json:"hours,omitempty"`
 	Languages []string `protobuf:"bytes,4,rep,name=languages,proto3" json:"languages,omitempty"`
 	// SHA-256(salt || card bytes) of the contact card, PROTOCOL 4.8; empty = no card.
-	Card          []byte `protobuf:"bytes,5,opt,name=card,proto3" json:"card,omitempty"`
+	Card []byte `protobuf:"bytes,5,opt,name=card,proto3" json:"card,omitempty"`
+	// Days on which it is closed, "2027-01-06"; at most 64.
+	Holidays      []string `protobuf:"bytes,6,rep,name=holidays,proto3" json:"holidays,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +588,13 @@ func (x *Desk) GetCard() []byte {
 	return nil
 }
 
+func (x *Desk) GetHolidays() []string {
+	if x != nil {
+		return x.Holidays
+	}
+	return nil
+}
+
 type DeclareAuthority struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Names   []*Text                `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
@@ -603,8 +612,12 @@ type DeclareAuthority struct {
 	NoteVerbale            string   `protobuf:"bytes,10,opt,name=note_verbale,json=noteVerbale,proto3" json:"note_verbale,omitempty"`
 	Languages              []string `protobuf:"bytes,11,rep,name=languages,proto3" json:"languages,omitempty"`
 	NationalPointOfContact bool     `protobuf:"varint,12,opt,name=national_point_of_contact,json=nationalPointOfContact,proto3" json:"national_point_of_contact,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// https:// address; may be empty.
+	Website string `protobuf:"bytes,13,opt,name=website,proto3" json:"website,omitempty"`
+	// What a request needs to be answered; at most one for each kind.
+	Requirements  []*Requirement `protobuf:"bytes,14,rep,name=requirements,proto3" json:"requirements,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeclareAuthority) Reset() {
@@ -721,6 +734,102 @@ func (x *DeclareAuthority) GetNationalPointOfContact() bool {
 	return false
 }
 
+func (x *DeclareAuthority) GetWebsite() string {
+	if x != nil {
+		return x.Website
+	}
+	return ""
+}
+
+func (x *DeclareAuthority) GetRequirements() []*Requirement {
+	if x != nil {
+		return x.Requirements
+	}
+	return nil
+}
+
+// Requirement is what an authority needs to answer requests of a kind, in words for who asks.
+type Requirement struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Request kind; empty = all.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What must be there, by language.
+	Needs []*Text `protobuf:"bytes,2,rep,name=needs,proto3" json:"needs,omitempty"`
+	// Days that an answer usually takes; 0 = not said.
+	TypicalDays uint32 `protobuf:"varint,3,opt,name=typical_days,json=typicalDays,proto3" json:"typical_days,omitempty"`
+	// Accepted languages; empty = those of the authority.
+	Languages []string `protobuf:"bytes,4,rep,name=languages,proto3" json:"languages,omitempty"`
+	// Law it rests on, as text.
+	LegalSource   string `protobuf:"bytes,5,opt,name=legal_source,json=legalSource,proto3" json:"legal_source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Requirement) Reset() {
+	*x = Requirement{}
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Requirement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Requirement) ProtoMessage() {}
+
+func (x *Requirement) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Requirement.ProtoReflect.Descriptor instead.
+func (*Requirement) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Requirement) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Requirement) GetNeeds() []*Text {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+func (x *Requirement) GetTypicalDays() uint32 {
+	if x != nil {
+		return x.TypicalDays
+	}
+	return 0
+}
+
+func (x *Requirement) GetLanguages() []string {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+func (x *Requirement) GetLegalSource() string {
+	if x != nil {
+		return x.LegalSource
+	}
+	return ""
+}
+
 type DeclareNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// host:port addresses, in order of preference; empty = outbound only.
@@ -736,7 +845,7 @@ type DeclareNode struct {
 
 func (x *DeclareNode) Reset() {
 	*x = DeclareNode{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +857,7 @@ func (x *DeclareNode) String() string {
 func (*DeclareNode) ProtoMessage() {}
 
 func (x *DeclareNode) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[8]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +870,7 @@ func (x *DeclareNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareNode.ProtoReflect.Descriptor instead.
 func (*DeclareNode) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{8}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeclareNode) GetEndpoints() []string {
@@ -810,7 +919,7 @@ type RotateAuthorityKeys struct {
 
 func (x *RotateAuthorityKeys) Reset() {
 	*x = RotateAuthorityKeys{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[9]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +931,7 @@ func (x *RotateAuthorityKeys) String() string {
 func (*RotateAuthorityKeys) ProtoMessage() {}
 
 func (x *RotateAuthorityKeys) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[9]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +944,7 @@ func (x *RotateAuthorityKeys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAuthorityKeys.ProtoReflect.Descriptor instead.
 func (*RotateAuthorityKeys) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{9}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RotateAuthorityKeys) GetAdd() []*Key {
@@ -864,7 +973,7 @@ type RotateNode struct {
 
 func (x *RotateNode) Reset() {
 	*x = RotateNode{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[10]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +985,7 @@ func (x *RotateNode) String() string {
 func (*RotateNode) ProtoMessage() {}
 
 func (x *RotateNode) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[10]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +998,7 @@ func (x *RotateNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateNode.ProtoReflect.Descriptor instead.
 func (*RotateNode) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{10}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RotateNode) GetEndpoints() []string {
@@ -925,7 +1034,7 @@ type RotateState struct {
 
 func (x *RotateState) Reset() {
 	*x = RotateState{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[11]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1046,7 @@ func (x *RotateState) String() string {
 func (*RotateState) ProtoMessage() {}
 
 func (x *RotateState) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[11]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1059,7 @@ func (x *RotateState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateState.ProtoReflect.Descriptor instead.
 func (*RotateState) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{11}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RotateState) GetKeys() []*Key {
@@ -984,7 +1093,7 @@ type Retire struct {
 
 func (x *Retire) Reset() {
 	*x = Retire{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[12]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -996,7 +1105,7 @@ func (x *Retire) String() string {
 func (*Retire) ProtoMessage() {}
 
 func (x *Retire) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[12]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1009,7 +1118,7 @@ func (x *Retire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retire.ProtoReflect.Descriptor instead.
 func (*Retire) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{12}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Retire) GetReason() string {
@@ -1030,7 +1139,7 @@ type Revoke struct {
 
 func (x *Revoke) Reset() {
 	*x = Revoke{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[13]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1151,7 @@ func (x *Revoke) String() string {
 func (*Revoke) ProtoMessage() {}
 
 func (x *Revoke) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[13]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1164,7 @@ func (x *Revoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
 func (*Revoke) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{13}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Revoke) GetKey() []byte {
@@ -1084,7 +1193,7 @@ type Suspend struct {
 
 func (x *Suspend) Reset() {
 	*x = Suspend{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[14]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1205,7 @@ func (x *Suspend) String() string {
 func (*Suspend) ProtoMessage() {}
 
 func (x *Suspend) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[14]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1218,7 @@ func (x *Suspend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspend.ProtoReflect.Descriptor instead.
 func (*Suspend) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{14}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Suspend) GetStart() int64 {
@@ -1144,7 +1253,7 @@ type Reinstate struct {
 
 func (x *Reinstate) Reset() {
 	*x = Reinstate{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[15]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1265,7 @@ func (x *Reinstate) String() string {
 func (*Reinstate) ProtoMessage() {}
 
 func (x *Reinstate) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[15]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1278,7 @@ func (x *Reinstate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reinstate.ProtoReflect.Descriptor instead.
 func (*Reinstate) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{15}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Reinstate) GetPosition() uint64 {
@@ -1196,7 +1305,7 @@ type RotateStewards struct {
 
 func (x *RotateStewards) Reset() {
 	*x = RotateStewards{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[16]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1317,7 @@ func (x *RotateStewards) String() string {
 func (*RotateStewards) ProtoMessage() {}
 
 func (x *RotateStewards) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[16]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1330,7 @@ func (x *RotateStewards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateStewards.ProtoReflect.Descriptor instead.
 func (*RotateStewards) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{16}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotateStewards) GetStewards() []*Key {
@@ -1247,7 +1356,7 @@ type RotateHub struct {
 
 func (x *RotateHub) Reset() {
 	*x = RotateHub{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[17]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1368,7 @@ func (x *RotateHub) String() string {
 func (*RotateHub) ProtoMessage() {}
 
 func (x *RotateHub) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[17]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1381,7 @@ func (x *RotateHub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateHub.ProtoReflect.Descriptor instead.
 func (*RotateHub) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{17}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateHub) GetHub() *Hub {
@@ -1296,7 +1405,7 @@ type Category struct {
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[18]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1417,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[18]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1430,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{18}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Category) GetSlug() string {
@@ -1368,7 +1477,7 @@ type Categories struct {
 
 func (x *Categories) Reset() {
 	*x = Categories{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[19]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1489,7 @@ func (x *Categories) String() string {
 func (*Categories) ProtoMessage() {}
 
 func (x *Categories) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[19]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1502,7 @@ func (x *Categories) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Categories.ProtoReflect.Descriptor instead.
 func (*Categories) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{19}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Categories) GetCategories() []*Category {
@@ -1413,7 +1522,7 @@ type Instrument struct {
 
 func (x *Instrument) Reset() {
 	*x = Instrument{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[20]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1534,7 @@ func (x *Instrument) String() string {
 func (*Instrument) ProtoMessage() {}
 
 func (x *Instrument) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[20]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1547,7 @@ func (x *Instrument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instrument.ProtoReflect.Descriptor instead.
 func (*Instrument) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{20}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Instrument) GetCode() string {
@@ -1464,7 +1573,7 @@ type Instruments struct {
 
 func (x *Instruments) Reset() {
 	*x = Instruments{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[21]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1585,7 @@ func (x *Instruments) String() string {
 func (*Instruments) ProtoMessage() {}
 
 func (x *Instruments) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[21]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1598,7 @@ func (x *Instruments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instruments.ProtoReflect.Descriptor instead.
 func (*Instruments) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{21}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Instruments) GetInstruments() []*Instrument {
@@ -1509,7 +1618,7 @@ type DeclareInstruments struct {
 
 func (x *DeclareInstruments) Reset() {
 	*x = DeclareInstruments{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[22]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1630,7 @@ func (x *DeclareInstruments) String() string {
 func (*DeclareInstruments) ProtoMessage() {}
 
 func (x *DeclareInstruments) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[22]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1643,7 @@ func (x *DeclareInstruments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareInstruments.ProtoReflect.Descriptor instead.
 func (*DeclareInstruments) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{22}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeclareInstruments) GetCodes() []string {
@@ -1554,7 +1663,7 @@ type DesignateContactPoint struct {
 
 func (x *DesignateContactPoint) Reset() {
 	*x = DesignateContactPoint{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[23]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1675,7 @@ func (x *DesignateContactPoint) String() string {
 func (*DesignateContactPoint) ProtoMessage() {}
 
 func (x *DesignateContactPoint) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[23]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1688,7 @@ func (x *DesignateContactPoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesignateContactPoint.ProtoReflect.Descriptor instead.
 func (*DesignateContactPoint) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{23}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DesignateContactPoint) GetAuthority() string {
@@ -1610,7 +1719,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[24]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1731,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[24]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1744,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{24}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Notice) GetAvailability() string {
@@ -1683,7 +1792,7 @@ type Confirm struct {
 
 func (x *Confirm) Reset() {
 	*x = Confirm{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[25]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1804,7 @@ func (x *Confirm) String() string {
 func (*Confirm) ProtoMessage() {}
 
 func (x *Confirm) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[25]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1817,7 @@ func (x *Confirm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
 func (*Confirm) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{25}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Confirm) GetEntries() []byte {
@@ -1730,7 +1839,7 @@ type Recover struct {
 
 func (x *Recover) Reset() {
 	*x = Recover{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[26]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1851,7 @@ func (x *Recover) String() string {
 func (*Recover) ProtoMessage() {}
 
 func (x *Recover) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[26]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1864,7 @@ func (x *Recover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recover.ProtoReflect.Descriptor instead.
 func (*Recover) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{26}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Recover) GetKeys() []*Key {
@@ -1796,7 +1905,7 @@ type Veto struct {
 
 func (x *Veto) Reset() {
 	*x = Veto{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[27]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1808,7 +1917,7 @@ func (x *Veto) String() string {
 func (*Veto) ProtoMessage() {}
 
 func (x *Veto) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[27]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1821,12 +1930,75 @@ func (x *Veto) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Veto.ProtoReflect.Descriptor instead.
 func (*Veto) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{27}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Veto) GetRecovery() []byte {
 	if x != nil {
 		return x.Recovery
+	}
+	return nil
+}
+
+// CompleteRecovery makes a recovery take effect that nobody vetoed for 14 days; PROTOCOL 4.20.
+type CompleteRecovery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Hash of the recovery statement.
+	Recovery []byte `protobuf:"bytes,1,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	// Cosigned heads (signed notes), PROTOCOL 11.6.
+	Earlier       []byte `protobuf:"bytes,2,opt,name=earlier,proto3" json:"earlier,omitempty"`
+	Later         []byte `protobuf:"bytes,3,opt,name=later,proto3" json:"later,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompleteRecovery) Reset() {
+	*x = CompleteRecovery{}
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompleteRecovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompleteRecovery) ProtoMessage() {}
+
+func (x *CompleteRecovery) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompleteRecovery.ProtoReflect.Descriptor instead.
+func (*CompleteRecovery) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CompleteRecovery) GetRecovery() []byte {
+	if x != nil {
+		return x.Recovery
+	}
+	return nil
+}
+
+func (x *CompleteRecovery) GetEarlier() []byte {
+	if x != nil {
+		return x.Earlier
+	}
+	return nil
+}
+
+func (x *CompleteRecovery) GetLater() []byte {
+	if x != nil {
+		return x.Later
 	}
 	return nil
 }
@@ -1842,7 +2014,7 @@ type Settle struct {
 
 func (x *Settle) Reset() {
 	*x = Settle{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[28]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2026,7 @@ func (x *Settle) String() string {
 func (*Settle) ProtoMessage() {}
 
 func (x *Settle) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[28]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2039,7 @@ func (x *Settle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settle.ProtoReflect.Descriptor instead.
 func (*Settle) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{28}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Settle) GetRecovery() []byte {
@@ -1895,7 +2067,7 @@ type Rules struct {
 
 func (x *Rules) Reset() {
 	*x = Rules{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[29]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2079,7 @@ func (x *Rules) String() string {
 func (*Rules) ProtoMessage() {}
 
 func (x *Rules) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[29]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2092,7 @@ func (x *Rules) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rules.ProtoReflect.Descriptor instead.
 func (*Rules) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{29}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Rules) GetVersion() uint32 {
@@ -1955,7 +2127,7 @@ type ContactCard struct {
 
 func (x *ContactCard) Reset() {
 	*x = ContactCard{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[30]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2139,7 @@ func (x *ContactCard) String() string {
 func (*ContactCard) ProtoMessage() {}
 
 func (x *ContactCard) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[30]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2152,7 @@ func (x *ContactCard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactCard.ProtoReflect.Descriptor instead.
 func (*ContactCard) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{30}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ContactCard) GetSalt() []byte {
@@ -2057,7 +2229,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[31]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2241,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_format_v1_statement_proto_msgTypes[31]
+	mi := &file_enlace_format_v1_statement_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2254,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{31}
+	return file_enlace_format_v1_statement_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Person) GetName() string {
@@ -2151,13 +2323,14 @@ const file_enlace_format_v1_statement_proto_rawDesc = "" +
 	"categories\x12\x14\n" +
 	"\x05kinds\x18\x03 \x03(\tR\x05kinds\x12\x1c\n" +
 	"\tterritory\x18\x04 \x01(\tR\tterritory\x12!\n" +
-	"\flegal_source\x18\x05 \x01(\tR\vlegalSource\"\x7f\n" +
+	"\flegal_source\x18\x05 \x01(\tR\vlegalSource\"\x9b\x01\n" +
 	"\x04Desk\x12\x12\n" +
 	"\x04slug\x18\x01 \x01(\tR\x04slug\x12\x1b\n" +
 	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12\x14\n" +
 	"\x05hours\x18\x03 \x03(\tR\x05hours\x12\x1c\n" +
 	"\tlanguages\x18\x04 \x03(\tR\tlanguages\x12\x12\n" +
-	"\x04card\x18\x05 \x01(\fR\x04card\"\xc7\x03\n" +
+	"\x04card\x18\x05 \x01(\fR\x04card\x12\x1a\n" +
+	"\bholidays\x18\x06 \x03(\tR\bholidays\"\xa4\x04\n" +
 	"\x10DeclareAuthority\x12,\n" +
 	"\x05names\x18\x01 \x03(\v2\x16.enlace.format.v1.TextR\x05names\x12\x18\n" +
 	"\aacronym\x18\x02 \x01(\tR\aacronym\x12\x12\n" +
@@ -2171,7 +2344,15 @@ const file_enlace_format_v1_statement_proto_rawDesc = "" +
 	"\fnote_verbale\x18\n" +
 	" \x01(\tR\vnoteVerbale\x12\x1c\n" +
 	"\tlanguages\x18\v \x03(\tR\tlanguages\x129\n" +
-	"\x19national_point_of_contact\x18\f \x01(\bR\x16nationalPointOfContact\"\xb0\x01\n" +
+	"\x19national_point_of_contact\x18\f \x01(\bR\x16nationalPointOfContact\x12\x18\n" +
+	"\awebsite\x18\r \x01(\tR\awebsite\x12A\n" +
+	"\frequirements\x18\x0e \x03(\v2\x1d.enlace.format.v1.RequirementR\frequirements\"\xb3\x01\n" +
+	"\vRequirement\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12,\n" +
+	"\x05needs\x18\x02 \x03(\v2\x16.enlace.format.v1.TextR\x05needs\x12!\n" +
+	"\ftypical_days\x18\x03 \x01(\rR\vtypicalDays\x12\x1c\n" +
+	"\tlanguages\x18\x04 \x03(\tR\tlanguages\x12!\n" +
+	"\flegal_source\x18\x05 \x01(\tR\vlegalSource\"\xb0\x01\n" +
 	"\vDeclareNode\x12\x1c\n" +
 	"\tendpoints\x18\x01 \x03(\tR\tendpoints\x12)\n" +
 	"\x04keys\x18\x02 \x03(\v2\x15.enlace.format.v1.KeyR\x04keys\x12\x1a\n" +
@@ -2243,7 +2424,11 @@ const file_enlace_format_v1_statement_proto_rawDesc = "" +
 	"\x0fca_certificates\x18\x03 \x03(\fR\x0ecaCertificates\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\"\n" +
 	"\x04Veto\x12\x1a\n" +
-	"\brecovery\x18\x01 \x01(\fR\brecovery\">\n" +
+	"\brecovery\x18\x01 \x01(\fR\brecovery\"^\n" +
+	"\x10CompleteRecovery\x12\x1a\n" +
+	"\brecovery\x18\x01 \x01(\fR\brecovery\x12\x18\n" +
+	"\aearlier\x18\x02 \x01(\fR\aearlier\x12\x14\n" +
+	"\x05later\x18\x03 \x01(\fR\x05later\">\n" +
 	"\x06Settle\x12\x1a\n" +
 	"\brecovery\x18\x01 \x01(\fR\brecovery\x12\x18\n" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\"5\n" +
@@ -2278,7 +2463,7 @@ func file_enlace_format_v1_statement_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_statement_proto_rawDescData
 }
 
-var file_enlace_format_v1_statement_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_enlace_format_v1_statement_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_enlace_format_v1_statement_proto_goTypes = []any{
 	(*Statement)(nil),             // 0: enlace.format.v1.Statement
 	(*Hub)(nil),                   // 1: enlace.format.v1.Hub
@@ -2288,58 +2473,62 @@ var file_enlace_format_v1_statement_proto_goTypes = []any{
 	(*Competence)(nil),            // 5: enlace.format.v1.Competence
 	(*Desk)(nil),                  // 6: enlace.format.v1.Desk
 	(*DeclareAuthority)(nil),      // 7: enlace.format.v1.DeclareAuthority
-	(*DeclareNode)(nil),           // 8: enlace.format.v1.DeclareNode
-	(*RotateAuthorityKeys)(nil),   // 9: enlace.format.v1.RotateAuthorityKeys
-	(*RotateNode)(nil),            // 10: enlace.format.v1.RotateNode
-	(*RotateState)(nil),           // 11: enlace.format.v1.RotateState
-	(*Retire)(nil),                // 12: enlace.format.v1.Retire
-	(*Revoke)(nil),                // 13: enlace.format.v1.Revoke
-	(*Suspend)(nil),               // 14: enlace.format.v1.Suspend
-	(*Reinstate)(nil),             // 15: enlace.format.v1.Reinstate
-	(*RotateStewards)(nil),        // 16: enlace.format.v1.RotateStewards
-	(*RotateHub)(nil),             // 17: enlace.format.v1.RotateHub
-	(*Category)(nil),              // 18: enlace.format.v1.Category
-	(*Categories)(nil),            // 19: enlace.format.v1.Categories
-	(*Instrument)(nil),            // 20: enlace.format.v1.Instrument
-	(*Instruments)(nil),           // 21: enlace.format.v1.Instruments
-	(*DeclareInstruments)(nil),    // 22: enlace.format.v1.DeclareInstruments
-	(*DesignateContactPoint)(nil), // 23: enlace.format.v1.DesignateContactPoint
-	(*Notice)(nil),                // 24: enlace.format.v1.Notice
-	(*Confirm)(nil),               // 25: enlace.format.v1.Confirm
-	(*Recover)(nil),               // 26: enlace.format.v1.Recover
-	(*Veto)(nil),                  // 27: enlace.format.v1.Veto
-	(*Settle)(nil),                // 28: enlace.format.v1.Settle
-	(*Rules)(nil),                 // 29: enlace.format.v1.Rules
-	(*ContactCard)(nil),           // 30: enlace.format.v1.ContactCard
-	(*Person)(nil),                // 31: enlace.format.v1.Person
-	(*Key)(nil),                   // 32: enlace.format.v1.Key
+	(*Requirement)(nil),           // 8: enlace.format.v1.Requirement
+	(*DeclareNode)(nil),           // 9: enlace.format.v1.DeclareNode
+	(*RotateAuthorityKeys)(nil),   // 10: enlace.format.v1.RotateAuthorityKeys
+	(*RotateNode)(nil),            // 11: enlace.format.v1.RotateNode
+	(*RotateState)(nil),           // 12: enlace.format.v1.RotateState
+	(*Retire)(nil),                // 13: enlace.format.v1.Retire
+	(*Revoke)(nil),                // 14: enlace.format.v1.Revoke
+	(*Suspend)(nil),               // 15: enlace.format.v1.Suspend
+	(*Reinstate)(nil),             // 16: enlace.format.v1.Reinstate
+	(*RotateStewards)(nil),        // 17: enlace.format.v1.RotateStewards
+	(*RotateHub)(nil),             // 18: enlace.format.v1.RotateHub
+	(*Category)(nil),              // 19: enlace.format.v1.Category
+	(*Categories)(nil),            // 20: enlace.format.v1.Categories
+	(*Instrument)(nil),            // 21: enlace.format.v1.Instrument
+	(*Instruments)(nil),           // 22: enlace.format.v1.Instruments
+	(*DeclareInstruments)(nil),    // 23: enlace.format.v1.DeclareInstruments
+	(*DesignateContactPoint)(nil), // 24: enlace.format.v1.DesignateContactPoint
+	(*Notice)(nil),                // 25: enlace.format.v1.Notice
+	(*Confirm)(nil),               // 26: enlace.format.v1.Confirm
+	(*Recover)(nil),               // 27: enlace.format.v1.Recover
+	(*Veto)(nil),                  // 28: enlace.format.v1.Veto
+	(*CompleteRecovery)(nil),      // 29: enlace.format.v1.CompleteRecovery
+	(*Settle)(nil),                // 30: enlace.format.v1.Settle
+	(*Rules)(nil),                 // 31: enlace.format.v1.Rules
+	(*ContactCard)(nil),           // 32: enlace.format.v1.ContactCard
+	(*Person)(nil),                // 33: enlace.format.v1.Person
+	(*Key)(nil),                   // 34: enlace.format.v1.Key
 }
 var file_enlace_format_v1_statement_proto_depIdxs = []int32{
-	32, // 0: enlace.format.v1.Hub.log_key:type_name -> enlace.format.v1.Key
-	32, // 1: enlace.format.v1.Genesis.stewards:type_name -> enlace.format.v1.Key
+	34, // 0: enlace.format.v1.Hub.log_key:type_name -> enlace.format.v1.Key
+	34, // 1: enlace.format.v1.Genesis.stewards:type_name -> enlace.format.v1.Key
 	1,  // 2: enlace.format.v1.Genesis.hub:type_name -> enlace.format.v1.Hub
-	32, // 3: enlace.format.v1.AdmitState.keys:type_name -> enlace.format.v1.Key
+	34, // 3: enlace.format.v1.AdmitState.keys:type_name -> enlace.format.v1.Key
 	4,  // 4: enlace.format.v1.DeclareAuthority.names:type_name -> enlace.format.v1.Text
 	5,  // 5: enlace.format.v1.DeclareAuthority.competences:type_name -> enlace.format.v1.Competence
 	6,  // 6: enlace.format.v1.DeclareAuthority.desks:type_name -> enlace.format.v1.Desk
-	32, // 7: enlace.format.v1.DeclareAuthority.keys:type_name -> enlace.format.v1.Key
-	32, // 8: enlace.format.v1.DeclareNode.keys:type_name -> enlace.format.v1.Key
-	32, // 9: enlace.format.v1.RotateAuthorityKeys.add:type_name -> enlace.format.v1.Key
-	32, // 10: enlace.format.v1.RotateNode.add:type_name -> enlace.format.v1.Key
-	32, // 11: enlace.format.v1.RotateState.keys:type_name -> enlace.format.v1.Key
-	32, // 12: enlace.format.v1.RotateStewards.stewards:type_name -> enlace.format.v1.Key
-	1,  // 13: enlace.format.v1.RotateHub.hub:type_name -> enlace.format.v1.Hub
-	4,  // 14: enlace.format.v1.Category.titles:type_name -> enlace.format.v1.Text
-	18, // 15: enlace.format.v1.Categories.categories:type_name -> enlace.format.v1.Category
-	4,  // 16: enlace.format.v1.Instrument.titles:type_name -> enlace.format.v1.Text
-	20, // 17: enlace.format.v1.Instruments.instruments:type_name -> enlace.format.v1.Instrument
-	32, // 18: enlace.format.v1.Recover.keys:type_name -> enlace.format.v1.Key
-	31, // 19: enlace.format.v1.ContactCard.persons:type_name -> enlace.format.v1.Person
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	34, // 7: enlace.format.v1.DeclareAuthority.keys:type_name -> enlace.format.v1.Key
+	8,  // 8: enlace.format.v1.DeclareAuthority.requirements:type_name -> enlace.format.v1.Requirement
+	4,  // 9: enlace.format.v1.Requirement.needs:type_name -> enlace.format.v1.Text
+	34, // 10: enlace.format.v1.DeclareNode.keys:type_name -> enlace.format.v1.Key
+	34, // 11: enlace.format.v1.RotateAuthorityKeys.add:type_name -> enlace.format.v1.Key
+	34, // 12: enlace.format.v1.RotateNode.add:type_name -> enlace.format.v1.Key
+	34, // 13: enlace.format.v1.RotateState.keys:type_name -> enlace.format.v1.Key
+	34, // 14: enlace.format.v1.RotateStewards.stewards:type_name -> enlace.format.v1.Key
+	1,  // 15: enlace.format.v1.RotateHub.hub:type_name -> enlace.format.v1.Hub
+	4,  // 16: enlace.format.v1.Category.titles:type_name -> enlace.format.v1.Text
+	19, // 17: enlace.format.v1.Categories.categories:type_name -> enlace.format.v1.Category
+	4,  // 18: enlace.format.v1.Instrument.titles:type_name -> enlace.format.v1.Text
+	21, // 19: enlace.format.v1.Instruments.instruments:type_name -> enlace.format.v1.Instrument
+	34, // 20: enlace.format.v1.Recover.keys:type_name -> enlace.format.v1.Key
+	33, // 21: enlace.format.v1.ContactCard.persons:type_name -> enlace.format.v1.Person
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_enlace_format_v1_statement_proto_init() }
@@ -2354,7 +2543,7 @@ func file_enlace_format_v1_statement_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_statement_proto_rawDesc), len(file_enlace_format_v1_statement_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

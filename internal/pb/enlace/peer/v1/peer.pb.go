@@ -850,6 +850,351 @@ func (x *PullAttachmentResponse) GetData() []byte {
 	return nil
 }
 
+type CompareHeadsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest confirmed head (signed note); empty where there is none.
+	Head []byte `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	// Hashes of restrictions in force that are not in the log; at most 256.
+	Unlogged [][]byte `protobuf:"bytes,2,rep,name=unlogged,proto3" json:"unlogged,omitempty"`
+	// A head that contradicts another; empty where none does.
+	Contradiction []byte `protobuf:"bytes,3,opt,name=contradiction,proto3" json:"contradiction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareHeadsRequest) Reset() {
+	*x = CompareHeadsRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareHeadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareHeadsRequest) ProtoMessage() {}
+
+func (x *CompareHeadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareHeadsRequest.ProtoReflect.Descriptor instead.
+func (*CompareHeadsRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CompareHeadsRequest) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *CompareHeadsRequest) GetUnlogged() [][]byte {
+	if x != nil {
+		return x.Unlogged
+	}
+	return nil
+}
+
+func (x *CompareHeadsRequest) GetContradiction() []byte {
+	if x != nil {
+		return x.Contradiction
+	}
+	return nil
+}
+
+type CompareHeadsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          []byte                 `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	Unlogged      [][]byte               `protobuf:"bytes,2,rep,name=unlogged,proto3" json:"unlogged,omitempty"`
+	Contradiction []byte                 `protobuf:"bytes,3,opt,name=contradiction,proto3" json:"contradiction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareHeadsResponse) Reset() {
+	*x = CompareHeadsResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareHeadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareHeadsResponse) ProtoMessage() {}
+
+func (x *CompareHeadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareHeadsResponse.ProtoReflect.Descriptor instead.
+func (*CompareHeadsResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CompareHeadsResponse) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *CompareHeadsResponse) GetUnlogged() [][]byte {
+	if x != nil {
+		return x.Unlogged
+	}
+	return nil
+}
+
+func (x *CompareHeadsResponse) GetContradiction() []byte {
+	if x != nil {
+		return x.Contradiction
+	}
+	return nil
+}
+
+type GetEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First position wanted; 0 = only the restrictions named.
+	From uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Hashes of restrictions that are not in the log.
+	Restrictions  [][]byte `protobuf:"bytes,2,rep,name=restrictions,proto3" json:"restrictions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEntriesRequest) Reset() {
+	*x = GetEntriesRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEntriesRequest) ProtoMessage() {}
+
+func (x *GetEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEntriesRequest.ProtoReflect.Descriptor instead.
+func (*GetEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetEntriesRequest) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *GetEntriesRequest) GetRestrictions() [][]byte {
+	if x != nil {
+		return x.Restrictions
+	}
+	return nil
+}
+
+type GetEntriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 for a restriction that is not in the log.
+	Position  uint64 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Statement []byte `protobuf:"bytes,2,opt,name=statement,proto3" json:"statement,omitempty"`
+	// Only in the last message: the confirmed head that covers the entries.
+	Head          []byte `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEntriesResponse) Reset() {
+	*x = GetEntriesResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEntriesResponse) ProtoMessage() {}
+
+func (x *GetEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEntriesResponse.ProtoReflect.Descriptor instead.
+func (*GetEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetEntriesResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *GetEntriesResponse) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
+func (x *GetEntriesResponse) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+type HandInRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Statement []byte                 `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	// Canonical bytes of ContactCard.
+	Cards         [][]byte `protobuf:"bytes,2,rep,name=cards,proto3" json:"cards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandInRequest) Reset() {
+	*x = HandInRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandInRequest) ProtoMessage() {}
+
+func (x *HandInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandInRequest.ProtoReflect.Descriptor instead.
+func (*HandInRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HandInRequest) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
+func (x *HandInRequest) GetCards() [][]byte {
+	if x != nil {
+		return x.Cards
+	}
+	return nil
+}
+
+type HandInResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "logged" (position), "on-sight", "kept".
+	Outcome       string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Position      uint64 `protobuf:"varint,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandInResponse) Reset() {
+	*x = HandInResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandInResponse) ProtoMessage() {}
+
+func (x *HandInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandInResponse.ProtoReflect.Descriptor instead.
+func (*HandInResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HandInResponse) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *HandInResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
 var File_enlace_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_enlace_peer_v1_peer_proto_rawDesc = "" +
@@ -906,7 +1251,28 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"attachment\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\",\n" +
 	"\x16PullAttachmentResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x82\x05\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"k\n" +
+	"\x13CompareHeadsRequest\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\fR\x04head\x12\x1a\n" +
+	"\bunlogged\x18\x02 \x03(\fR\bunlogged\x12$\n" +
+	"\rcontradiction\x18\x03 \x01(\fR\rcontradiction\"l\n" +
+	"\x14CompareHeadsResponse\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\fR\x04head\x12\x1a\n" +
+	"\bunlogged\x18\x02 \x03(\fR\bunlogged\x12$\n" +
+	"\rcontradiction\x18\x03 \x01(\fR\rcontradiction\"K\n" +
+	"\x11GetEntriesRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\"\n" +
+	"\frestrictions\x18\x02 \x03(\fR\frestrictions\"b\n" +
+	"\x12GetEntriesResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x1c\n" +
+	"\tstatement\x18\x02 \x01(\fR\tstatement\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\fR\x04head\"C\n" +
+	"\rHandInRequest\x12\x1c\n" +
+	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x14\n" +
+	"\x05cards\x18\x02 \x03(\fR\x05cards\"F\n" +
+	"\x0eHandInResponse\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition2\xfd\x06\n" +
 	"\vPeerService\x12P\n" +
 	"\tHandshake\x12 .enlace.peer.v1.HandshakeRequest\x1a!.enlace.peer.v1.HandshakeResponse\x12J\n" +
 	"\aDeliver\x12\x1e.enlace.peer.v1.DeliverRequest\x1a\x1f.enlace.peer.v1.DeliverResponse\x12e\n" +
@@ -914,7 +1280,11 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\x0ePushAttachment\x12%.enlace.peer.v1.PushAttachmentRequest\x1a&.enlace.peer.v1.PushAttachmentResponse(\x01\x12J\n" +
 	"\aControl\x12\x1e.enlace.peer.v1.ControlRequest\x1a\x1f.enlace.peer.v1.ControlResponse\x12\\\n" +
 	"\rDeliverFrames\x12$.enlace.peer.v1.DeliverFramesRequest\x1a%.enlace.peer.v1.DeliverFramesResponse\x12a\n" +
-	"\x0ePullAttachment\x12%.enlace.peer.v1.PullAttachmentRequest\x1a&.enlace.peer.v1.PullAttachmentResponse0\x01BDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
+	"\x0ePullAttachment\x12%.enlace.peer.v1.PullAttachmentRequest\x1a&.enlace.peer.v1.PullAttachmentResponse0\x01\x12Y\n" +
+	"\fCompareHeads\x12#.enlace.peer.v1.CompareHeadsRequest\x1a$.enlace.peer.v1.CompareHeadsResponse\x12U\n" +
+	"\n" +
+	"GetEntries\x12!.enlace.peer.v1.GetEntriesRequest\x1a\".enlace.peer.v1.GetEntriesResponse0\x01\x12G\n" +
+	"\x06HandIn\x12\x1d.enlace.peer.v1.HandInRequest\x1a\x1e.enlace.peer.v1.HandInResponseBDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_enlace_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -928,7 +1298,7 @@ func file_enlace_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_enlace_peer_v1_peer_proto_rawDescData
 }
 
-var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*HandshakeRequest)(nil),         // 0: enlace.peer.v1.HandshakeRequest
 	(*HandshakeResponse)(nil),        // 1: enlace.peer.v1.HandshakeResponse
@@ -946,6 +1316,12 @@ var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*DeliverFramesResponse)(nil),    // 13: enlace.peer.v1.DeliverFramesResponse
 	(*PullAttachmentRequest)(nil),    // 14: enlace.peer.v1.PullAttachmentRequest
 	(*PullAttachmentResponse)(nil),   // 15: enlace.peer.v1.PullAttachmentResponse
+	(*CompareHeadsRequest)(nil),      // 16: enlace.peer.v1.CompareHeadsRequest
+	(*CompareHeadsResponse)(nil),     // 17: enlace.peer.v1.CompareHeadsResponse
+	(*GetEntriesRequest)(nil),        // 18: enlace.peer.v1.GetEntriesRequest
+	(*GetEntriesResponse)(nil),       // 19: enlace.peer.v1.GetEntriesResponse
+	(*HandInRequest)(nil),            // 20: enlace.peer.v1.HandInRequest
+	(*HandInResponse)(nil),           // 21: enlace.peer.v1.HandInResponse
 }
 var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	4,  // 0: enlace.peer.v1.PushAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
@@ -959,15 +1335,21 @@ var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	8,  // 8: enlace.peer.v1.PeerService.Control:input_type -> enlace.peer.v1.ControlRequest
 	11, // 9: enlace.peer.v1.PeerService.DeliverFrames:input_type -> enlace.peer.v1.DeliverFramesRequest
 	14, // 10: enlace.peer.v1.PeerService.PullAttachment:input_type -> enlace.peer.v1.PullAttachmentRequest
-	1,  // 11: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
-	3,  // 12: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
-	5,  // 13: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
-	7,  // 14: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
-	9,  // 15: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
-	13, // 16: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
-	15, // 17: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
-	11, // [11:18] is the sub-list for method output_type
-	4,  // [4:11] is the sub-list for method input_type
+	16, // 11: enlace.peer.v1.PeerService.CompareHeads:input_type -> enlace.peer.v1.CompareHeadsRequest
+	18, // 12: enlace.peer.v1.PeerService.GetEntries:input_type -> enlace.peer.v1.GetEntriesRequest
+	20, // 13: enlace.peer.v1.PeerService.HandIn:input_type -> enlace.peer.v1.HandInRequest
+	1,  // 14: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
+	3,  // 15: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
+	5,  // 16: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
+	7,  // 17: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
+	9,  // 18: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
+	13, // 19: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
+	15, // 20: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
+	17, // 21: enlace.peer.v1.PeerService.CompareHeads:output_type -> enlace.peer.v1.CompareHeadsResponse
+	19, // 22: enlace.peer.v1.PeerService.GetEntries:output_type -> enlace.peer.v1.GetEntriesResponse
+	21, // 23: enlace.peer.v1.PeerService.HandIn:output_type -> enlace.peer.v1.HandInResponse
+	14, // [14:24] is the sub-list for method output_type
+	4,  // [4:14] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -984,7 +1366,7 @@ func file_enlace_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_peer_v1_peer_proto_rawDesc), len(file_enlace_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,9 @@ const (
 	PeerService_Control_FullMethodName          = "/enlace.peer.v1.PeerService/Control"
 	PeerService_DeliverFrames_FullMethodName    = "/enlace.peer.v1.PeerService/DeliverFrames"
 	PeerService_PullAttachment_FullMethodName   = "/enlace.peer.v1.PeerService/PullAttachment"
+	PeerService_CompareHeads_FullMethodName     = "/enlace.peer.v1.PeerService/CompareHeads"
+	PeerService_GetEntries_FullMethodName       = "/enlace.peer.v1.PeerService/GetEntries"
+	PeerService_HandIn_FullMethodName           = "/enlace.peer.v1.PeerService/HandIn"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -50,6 +53,12 @@ type PeerServiceClient interface {
 	DeliverFrames(ctx context.Context, in *DeliverFramesRequest, opts ...grpc.CallOption) (*DeliverFramesResponse, error)
 	// PullAttachment returns the sealed bytes of an alert's attachment to a member of its audience.
 	PullAttachment(ctx context.Context, in *PullAttachmentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullAttachmentResponse], error)
+	// CompareHeads exchanges the newest confirmed heads of the directory log and what was only seen. PROTOCOL 10.9.
+	CompareHeads(ctx context.Context, in *CompareHeadsRequest, opts ...grpc.CallOption) (*CompareHeadsResponse, error)
+	// GetEntries returns directory entries from a position on, or restrictions by hash. PROTOCOL 10.9.
+	GetEntries(ctx context.Context, in *GetEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEntriesResponse], error)
+	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
+	HandIn(ctx context.Context, in *HandInRequest, opts ...grpc.CallOption) (*HandInResponse, error)
 }
 
 type peerServiceClient struct {
@@ -142,6 +151,45 @@ func (c *peerServiceClient) PullAttachment(ctx context.Context, in *PullAttachme
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_PullAttachmentClient = grpc.ServerStreamingClient[PullAttachmentResponse]
 
+func (c *peerServiceClient) CompareHeads(ctx context.Context, in *CompareHeadsRequest, opts ...grpc.CallOption) (*CompareHeadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareHeadsResponse)
+	err := c.cc.Invoke(ctx, PeerService_CompareHeads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) GetEntries(ctx context.Context, in *GetEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEntriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[2], PeerService_GetEntries_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetEntriesRequest, GetEntriesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_GetEntriesClient = grpc.ServerStreamingClient[GetEntriesResponse]
+
+func (c *peerServiceClient) HandIn(ctx context.Context, in *HandInRequest, opts ...grpc.CallOption) (*HandInResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandInResponse)
+	err := c.cc.Invoke(ctx, PeerService_HandIn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -162,6 +210,12 @@ type PeerServiceServer interface {
 	DeliverFrames(context.Context, *DeliverFramesRequest) (*DeliverFramesResponse, error)
 	// PullAttachment returns the sealed bytes of an alert's attachment to a member of its audience.
 	PullAttachment(*PullAttachmentRequest, grpc.ServerStreamingServer[PullAttachmentResponse]) error
+	// CompareHeads exchanges the newest confirmed heads of the directory log and what was only seen. PROTOCOL 10.9.
+	CompareHeads(context.Context, *CompareHeadsRequest) (*CompareHeadsResponse, error)
+	// GetEntries returns directory entries from a position on, or restrictions by hash. PROTOCOL 10.9.
+	GetEntries(*GetEntriesRequest, grpc.ServerStreamingServer[GetEntriesResponse]) error
+	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
+	HandIn(context.Context, *HandInRequest) (*HandInResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -192,6 +246,15 @@ func (UnimplementedPeerServiceServer) DeliverFrames(context.Context, *DeliverFra
 }
 func (UnimplementedPeerServiceServer) PullAttachment(*PullAttachmentRequest, grpc.ServerStreamingServer[PullAttachmentResponse]) error {
 	return status.Error(codes.Unimplemented, "method PullAttachment not implemented")
+}
+func (UnimplementedPeerServiceServer) CompareHeads(context.Context, *CompareHeadsRequest) (*CompareHeadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareHeads not implemented")
+}
+func (UnimplementedPeerServiceServer) GetEntries(*GetEntriesRequest, grpc.ServerStreamingServer[GetEntriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetEntries not implemented")
+}
+func (UnimplementedPeerServiceServer) HandIn(context.Context, *HandInRequest) (*HandInResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandIn not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -322,6 +385,53 @@ func _PeerService_PullAttachment_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PeerService_PullAttachmentServer = grpc.ServerStreamingServer[PullAttachmentResponse]
 
+func _PeerService_CompareHeads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareHeadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).CompareHeads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_CompareHeads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).CompareHeads(ctx, req.(*CompareHeadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_GetEntries_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetEntriesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServiceServer).GetEntries(m, &grpc.GenericServerStream[GetEntriesRequest, GetEntriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_GetEntriesServer = grpc.ServerStreamingServer[GetEntriesResponse]
+
+func _PeerService_HandIn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandInRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).HandIn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_HandIn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).HandIn(ctx, req.(*HandInRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -349,6 +459,14 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DeliverFrames",
 			Handler:    _PeerService_DeliverFrames_Handler,
 		},
+		{
+			MethodName: "CompareHeads",
+			Handler:    _PeerService_CompareHeads_Handler,
+		},
+		{
+			MethodName: "HandIn",
+			Handler:    _PeerService_HandIn_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -359,6 +477,11 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "PullAttachment",
 			Handler:       _PeerService_PullAttachment_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetEntries",
+			Handler:       _PeerService_GetEntries_Handler,
 			ServerStreams: true,
 		},
 	},
