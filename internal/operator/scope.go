@@ -72,9 +72,10 @@ var accesses = map[string]access{
 	operatorv1.SubscriptionService_RemoveSubscription_FullMethodName:  {token: true, scope: people.ScopeSubscriptionsWrite},
 	operatorv1.SubscriptionService_ApproveSubscription_FullMethodName: {},
 
-	operatorv1.DirectoryQueryService_ListEntries_FullMethodName:   {token: true, scope: people.ScopeDirectoryRead},
-	operatorv1.DirectoryQueryService_GetEntry_FullMethodName:      {token: true, scope: people.ScopeDirectoryRead},
-	operatorv1.DirectoryQueryService_FindAuthority_FullMethodName: {token: true, scope: people.ScopeDirectoryRead},
+	operatorv1.DirectoryQueryService_ListEntries_FullMethodName:        {token: true, scope: people.ScopeDirectoryRead},
+	operatorv1.DirectoryQueryService_GetEntry_FullMethodName:           {token: true, scope: people.ScopeDirectoryRead},
+	operatorv1.DirectoryQueryService_FindAuthority_FullMethodName:      {token: true, scope: people.ScopeDirectoryRead},
+	operatorv1.DirectoryQueryService_GetDirectoryStatus_FullMethodName: {token: true, scope: people.ScopeDirectoryRead},
 
 	operatorv1.NodeService_GetStatus_FullMethodName:     {token: true, scope: people.ScopeNodeRead},
 	operatorv1.NodeService_ExplainPolicy_FullMethodName: {},

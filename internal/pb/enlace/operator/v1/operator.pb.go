@@ -1752,9 +1752,11 @@ func (x *ApproveRequestRequest) GetDigest() string {
 }
 
 type ApproveRequestResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,3,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1799,6 +1801,13 @@ func (x *ApproveRequestResponse) GetStatus() string {
 func (x *ApproveRequestResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *ApproveRequestResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -2851,8 +2860,10 @@ func (x *AcknowledgeRequestRequest) GetAcknowledgement() *v1.Acknowledgement {
 }
 
 type AcknowledgeRequestResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2890,6 +2901,13 @@ func (*AcknowledgeRequestResponse) Descriptor() ([]byte, []int) {
 func (x *AcknowledgeRequestResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *AcknowledgeRequestResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -2955,8 +2973,10 @@ func (x *AnswerRequestRequest) GetSubjects() []*v1.Subject {
 }
 
 type AnswerRequestResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2994,6 +3014,13 @@ func (*AnswerRequestResponse) Descriptor() ([]byte, []int) {
 func (x *AnswerRequestResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *AnswerRequestResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -3051,8 +3078,10 @@ func (x *RefuseRequestRequest) GetRefusal() *v1.Refusal {
 }
 
 type RefuseRequestResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3090,6 +3119,13 @@ func (*RefuseRequestResponse) Descriptor() ([]byte, []int) {
 func (x *RefuseRequestResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *RefuseRequestResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -3147,8 +3183,10 @@ func (x *CloseRequestRequest) GetClosing() *v1.Closing {
 }
 
 type CloseRequestResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3186,6 +3224,13 @@ func (*CloseRequestResponse) Descriptor() ([]byte, []int) {
 func (x *CloseRequestResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *CloseRequestResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -3419,8 +3464,22 @@ func (x *GetAttachmentResponse) GetData() []byte {
 }
 
 type ListEntriesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// "contact-point": only states, active or suspended, that have designated none.
+	Missing string `protobuf:"bytes,2,opt,name=missing,proto3" json:"missing,omitempty"`
+	// Only what was neither declared, amended nor confirmed for 183 days.
+	Stale bool `protobuf:"varint,3,opt,name=stale,proto3" json:"stale,omitempty"`
+	// "active", "suspended", "retired" or "revoked"; empty = all.
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// Of titles: "es", "en", "pt" or "fr"; empty = "en".
+	Language string `protobuf:"bytes,5,opt,name=language,proto3" json:"language,omitempty"`
+	// Most authorities in the answer, up to 1,000; 0 = 1,000. States and nodes come with their authorities.
+	Limit uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From the page before.
+	Cursor string `protobuf:"bytes,7,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// With telephone and mailbox of desks; each costs a look-up.
+	Cards         bool `protobuf:"varint,8,opt,name=cards,proto3" json:"cards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3462,6 +3521,55 @@ func (x *ListEntriesRequest) GetState() string {
 	return ""
 }
 
+func (x *ListEntriesRequest) GetMissing() string {
+	if x != nil {
+		return x.Missing
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *ListEntriesRequest) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListEntriesRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetCards() bool {
+	if x != nil {
+		return x.Cards
+	}
+	return false
+}
+
 type AuthorityInfo struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3476,8 +3584,34 @@ type AuthorityInfo struct {
 	Functions              []string    `protobuf:"bytes,9,rep,name=functions,proto3" json:"functions,omitempty"`
 	Categories             []string    `protobuf:"bytes,10,rep,name=categories,proto3" json:"categories,omitempty"`
 	Desks                  []*DeskInfo `protobuf:"bytes,11,rep,name=desks,proto3" json:"desks,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// Left out of searches and lists of other states.
+	Hidden bool `protobuf:"varint,12,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// Reference of the note verbale that designated it.
+	NoteVerbale string `protobuf:"bytes,13,opt,name=note_verbale,json=noteVerbale,proto3" json:"note_verbale,omitempty"`
+	// Log position of its last declaration or amendment.
+	Position uint64 `protobuf:"varint,14,opt,name=position,proto3" json:"position,omitempty"`
+	// Unix milliseconds: when it was last declared, amended or confirmed by its state's word.
+	Confirmed int64 `protobuf:"varint,15,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// Unix milliseconds since when it counts as stale; 0 = it does not.
+	StaleSince int64 `protobuf:"varint,16,opt,name=stale_since,json=staleSince,proto3" json:"stale_since,omitempty"`
+	// Unix milliseconds: end of its suspension.
+	Until int64 `protobuf:"varint,17,opt,name=until,proto3" json:"until,omitempty"`
+	// Its restriction is not in the log yet.
+	Unconfirmed bool              `protobuf:"varint,18,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	Website     string            `protobuf:"bytes,19,opt,name=website,proto3" json:"website,omitempty"`
+	Parent      string            `protobuf:"bytes,20,opt,name=parent,proto3" json:"parent,omitempty"`
+	Competences []*CompetenceInfo `protobuf:"bytes,21,rep,name=competences,proto3" json:"competences,omitempty"`
+	// In FindAuthority those for the kind asked for alone.
+	Requirements []*RequirementInfo `protobuf:"bytes,22,rep,name=requirements,proto3" json:"requirements,omitempty"`
+	Notice       *NoticeInfo        `protobuf:"bytes,23,opt,name=notice,proto3" json:"notice,omitempty"`
+	// Its state designated it, and no other, as national point of contact.
+	ContactPoint bool `protobuf:"varint,24,opt,name=contact_point,json=contactPoint,proto3" json:"contact_point,omitempty"`
+	// Only in FindAuthority and GetEntry: instruments that its state and the caller's have both declared.
+	Instruments []*CodeInfo `protobuf:"bytes,25,rep,name=instruments,proto3" json:"instruments,omitempty"`
+	// "declared" = both states have; "unknown" = one of them has declared none, which says nothing about what binds it.
+	InstrumentsKnown string `protobuf:"bytes,26,opt,name=instruments_known,json=instrumentsKnown,proto3" json:"instruments_known,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *AuthorityInfo) Reset() {
@@ -3587,6 +3721,517 @@ func (x *AuthorityInfo) GetDesks() []*DeskInfo {
 	return nil
 }
 
+func (x *AuthorityInfo) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *AuthorityInfo) GetNoteVerbale() string {
+	if x != nil {
+		return x.NoteVerbale
+	}
+	return ""
+}
+
+func (x *AuthorityInfo) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *AuthorityInfo) GetConfirmed() int64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *AuthorityInfo) GetStaleSince() int64 {
+	if x != nil {
+		return x.StaleSince
+	}
+	return 0
+}
+
+func (x *AuthorityInfo) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *AuthorityInfo) GetUnconfirmed() bool {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return false
+}
+
+func (x *AuthorityInfo) GetWebsite() string {
+	if x != nil {
+		return x.Website
+	}
+	return ""
+}
+
+func (x *AuthorityInfo) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *AuthorityInfo) GetCompetences() []*CompetenceInfo {
+	if x != nil {
+		return x.Competences
+	}
+	return nil
+}
+
+func (x *AuthorityInfo) GetRequirements() []*RequirementInfo {
+	if x != nil {
+		return x.Requirements
+	}
+	return nil
+}
+
+func (x *AuthorityInfo) GetNotice() *NoticeInfo {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+func (x *AuthorityInfo) GetContactPoint() bool {
+	if x != nil {
+		return x.ContactPoint
+	}
+	return false
+}
+
+func (x *AuthorityInfo) GetInstruments() []*CodeInfo {
+	if x != nil {
+		return x.Instruments
+	}
+	return nil
+}
+
+func (x *AuthorityInfo) GetInstrumentsKnown() string {
+	if x != nil {
+		return x.InstrumentsKnown
+	}
+	return ""
+}
+
+// CodeInfo is a code with its title in the language asked for.
+type CodeInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Title         string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeInfo) Reset() {
+	*x = CodeInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeInfo) ProtoMessage() {}
+
+func (x *CodeInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeInfo.ProtoReflect.Descriptor instead.
+func (*CodeInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *CodeInfo) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CodeInfo) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+type CompetenceInfo struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Function string                 `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
+	// Empty = all.
+	Categories []string `protobuf:"bytes,2,rep,name=categories,proto3" json:"categories,omitempty"`
+	// Empty = all.
+	Kinds         []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	Territory     string   `protobuf:"bytes,4,opt,name=territory,proto3" json:"territory,omitempty"`
+	LegalSource   string   `protobuf:"bytes,5,opt,name=legal_source,json=legalSource,proto3" json:"legal_source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompetenceInfo) Reset() {
+	*x = CompetenceInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompetenceInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompetenceInfo) ProtoMessage() {}
+
+func (x *CompetenceInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompetenceInfo.ProtoReflect.Descriptor instead.
+func (*CompetenceInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *CompetenceInfo) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+func (x *CompetenceInfo) GetCategories() []string {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *CompetenceInfo) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *CompetenceInfo) GetTerritory() string {
+	if x != nil {
+		return x.Territory
+	}
+	return ""
+}
+
+func (x *CompetenceInfo) GetLegalSource() string {
+	if x != nil {
+		return x.LegalSource
+	}
+	return ""
+}
+
+// RequirementInfo is what an authority needs to answer requests of a kind.
+type RequirementInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty = all kinds.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// In the language asked for, else the first it is said in.
+	Needs    string `protobuf:"bytes,2,opt,name=needs,proto3" json:"needs,omitempty"`
+	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
+	// Days that an answer usually takes; 0 = not said.
+	TypicalDays uint32 `protobuf:"varint,4,opt,name=typical_days,json=typicalDays,proto3" json:"typical_days,omitempty"`
+	// Accepted languages; empty = the authority's.
+	Languages     []string `protobuf:"bytes,5,rep,name=languages,proto3" json:"languages,omitempty"`
+	LegalSource   string   `protobuf:"bytes,6,opt,name=legal_source,json=legalSource,proto3" json:"legal_source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequirementInfo) Reset() {
+	*x = RequirementInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequirementInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequirementInfo) ProtoMessage() {}
+
+func (x *RequirementInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequirementInfo.ProtoReflect.Descriptor instead.
+func (*RequirementInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *RequirementInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *RequirementInfo) GetNeeds() string {
+	if x != nil {
+		return x.Needs
+	}
+	return ""
+}
+
+func (x *RequirementInfo) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *RequirementInfo) GetTypicalDays() uint32 {
+	if x != nil {
+		return x.TypicalDays
+	}
+	return 0
+}
+
+func (x *RequirementInfo) GetLanguages() []string {
+	if x != nil {
+		return x.Languages
+	}
+	return nil
+}
+
+func (x *RequirementInfo) GetLegalSource() string {
+	if x != nil {
+		return x.LegalSource
+	}
+	return ""
+}
+
+// NoticeInfo is the last notice of availability; it binds nobody.
+type NoticeInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "normal", "degraded", "emergency" or "closed".
+	Availability string `protobuf:"bytes,1,opt,name=availability,proto3" json:"availability,omitempty"`
+	Start        int64  `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
+	// 0 = until another notice.
+	End int64 `protobuf:"varint,3,opt,name=end,proto3" json:"end,omitempty"`
+	// Authority that takes over.
+	Fallback string `protobuf:"bytes,4,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	Text     string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	// It holds at the time of the answer.
+	InForce       bool `protobuf:"varint,6,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoticeInfo) Reset() {
+	*x = NoticeInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoticeInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoticeInfo) ProtoMessage() {}
+
+func (x *NoticeInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoticeInfo.ProtoReflect.Descriptor instead.
+func (*NoticeInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *NoticeInfo) GetAvailability() string {
+	if x != nil {
+		return x.Availability
+	}
+	return ""
+}
+
+func (x *NoticeInfo) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *NoticeInfo) GetEnd() int64 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+func (x *NoticeInfo) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *NoticeInfo) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *NoticeInfo) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
+}
+
+// OpeningInfo is whether a desk is open at the time of the answer, by its hours and holidays.
+type OpeningInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "open", "closed" or "unknown".
+	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// Unix milliseconds when that changes; 0 = never, or not within two weeks.
+	Changes int64 `protobuf:"varint,2,opt,name=changes,proto3" json:"changes,omitempty"`
+	// The time of the answer and of the change, RFC 3339 with offset: at the desk, and where the caller is.
+	There        string `protobuf:"bytes,3,opt,name=there,proto3" json:"there,omitempty"`
+	Here         string `protobuf:"bytes,4,opt,name=here,proto3" json:"here,omitempty"`
+	ChangesThere string `protobuf:"bytes,5,opt,name=changes_there,json=changesThere,proto3" json:"changes_there,omitempty"`
+	ChangesHere  string `protobuf:"bytes,6,opt,name=changes_here,json=changesHere,proto3" json:"changes_here,omitempty"`
+	// The caller's zone.
+	Zone          string `protobuf:"bytes,7,opt,name=zone,proto3" json:"zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpeningInfo) Reset() {
+	*x = OpeningInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpeningInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpeningInfo) ProtoMessage() {}
+
+func (x *OpeningInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpeningInfo.ProtoReflect.Descriptor instead.
+func (*OpeningInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *OpeningInfo) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *OpeningInfo) GetChanges() int64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
+func (x *OpeningInfo) GetThere() string {
+	if x != nil {
+		return x.There
+	}
+	return ""
+}
+
+func (x *OpeningInfo) GetHere() string {
+	if x != nil {
+		return x.Here
+	}
+	return ""
+}
+
+func (x *OpeningInfo) GetChangesThere() string {
+	if x != nil {
+		return x.ChangesThere
+	}
+	return ""
+}
+
+func (x *OpeningInfo) GetChangesHere() string {
+	if x != nil {
+		return x.ChangesHere
+	}
+	return ""
+}
+
+func (x *OpeningInfo) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
 type LocalName struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Language      string                 `protobuf:"bytes,1,opt,name=language,proto3" json:"language,omitempty"`
@@ -3597,7 +4242,7 @@ type LocalName struct {
 
 func (x *LocalName) Reset() {
 	*x = LocalName{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +4254,7 @@ func (x *LocalName) String() string {
 func (*LocalName) ProtoMessage() {}
 
 func (x *LocalName) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +4267,7 @@ func (x *LocalName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalName.ProtoReflect.Descriptor instead.
 func (*LocalName) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *LocalName) GetLanguage() string {
@@ -3640,20 +4285,25 @@ func (x *LocalName) GetValue() string {
 }
 
 type DeskInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Slug          string                 `protobuf:"bytes,1,opt,name=slug,proto3" json:"slug,omitempty"`
-	TimeZone      string                 `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	Hours         []string               `protobuf:"bytes,3,rep,name=hours,proto3" json:"hours,omitempty"`
-	Languages     []string               `protobuf:"bytes,4,rep,name=languages,proto3" json:"languages,omitempty"`
-	Phone         string                 `protobuf:"bytes,5,opt,name=phone,proto3" json:"phone,omitempty"`
-	Mailbox       string                 `protobuf:"bytes,6,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Slug      string                 `protobuf:"bytes,1,opt,name=slug,proto3" json:"slug,omitempty"`
+	TimeZone  string                 `protobuf:"bytes,2,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	Hours     []string               `protobuf:"bytes,3,rep,name=hours,proto3" json:"hours,omitempty"`
+	Languages []string               `protobuf:"bytes,4,rep,name=languages,proto3" json:"languages,omitempty"`
+	Phone     string                 `protobuf:"bytes,5,opt,name=phone,proto3" json:"phone,omitempty"`
+	Mailbox   string                 `protobuf:"bytes,6,opt,name=mailbox,proto3" json:"mailbox,omitempty"`
+	// Days on which it is closed, "2027-01-06".
+	Holidays       []string     `protobuf:"bytes,7,rep,name=holidays,proto3" json:"holidays,omitempty"`
+	Opening        *OpeningInfo `protobuf:"bytes,8,opt,name=opening,proto3" json:"opening,omitempty"`
+	Phone_24_7     string       `protobuf:"bytes,9,opt,name=phone_24_7,json=phone247,proto3" json:"phone_24_7,omitempty"`
+	SatellitePhone string       `protobuf:"bytes,10,opt,name=satellite_phone,json=satellitePhone,proto3" json:"satellite_phone,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DeskInfo) Reset() {
 	*x = DeskInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +4315,7 @@ func (x *DeskInfo) String() string {
 func (*DeskInfo) ProtoMessage() {}
 
 func (x *DeskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +4328,7 @@ func (x *DeskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskInfo.ProtoReflect.Descriptor instead.
 func (*DeskInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *DeskInfo) GetSlug() string {
@@ -3723,18 +4373,56 @@ func (x *DeskInfo) GetMailbox() string {
 	return ""
 }
 
+func (x *DeskInfo) GetHolidays() []string {
+	if x != nil {
+		return x.Holidays
+	}
+	return nil
+}
+
+func (x *DeskInfo) GetOpening() *OpeningInfo {
+	if x != nil {
+		return x.Opening
+	}
+	return nil
+}
+
+func (x *DeskInfo) GetPhone_24_7() string {
+	if x != nil {
+		return x.Phone_24_7
+	}
+	return ""
+}
+
+func (x *DeskInfo) GetSatellitePhone() string {
+	if x != nil {
+		return x.SatellitePhone
+	}
+	return ""
+}
+
 type NodeInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Endpoints     []string               `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Status        string                 `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Endpoints   []string               `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Status      string                 `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	NoteVerbale string                 `protobuf:"bytes,4,opt,name=note_verbale,json=noteVerbale,proto3" json:"note_verbale,omitempty"`
+	Position    uint64                 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	Confirmed   int64                  `protobuf:"varint,6,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	StaleSince  int64                  `protobuf:"varint,7,opt,name=stale_since,json=staleSince,proto3" json:"stale_since,omitempty"`
+	Until       int64                  `protobuf:"varint,8,opt,name=until,proto3" json:"until,omitempty"`
+	Unconfirmed bool                   `protobuf:"varint,9,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	// Protocol versions.
+	Versions []uint32 `protobuf:"varint,10,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	// 0 = the network's limit.
+	MaxBody       uint64 `protobuf:"varint,11,opt,name=max_body,json=maxBody,proto3" json:"max_body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3746,7 +4434,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3759,7 +4447,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *NodeInfo) GetName() string {
@@ -3783,17 +4471,89 @@ func (x *NodeInfo) GetStatus() string {
 	return ""
 }
 
+func (x *NodeInfo) GetNoteVerbale() string {
+	if x != nil {
+		return x.NoteVerbale
+	}
+	return ""
+}
+
+func (x *NodeInfo) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetConfirmed() int64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetStaleSince() int64 {
+	if x != nil {
+		return x.StaleSince
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *NodeInfo) GetUnconfirmed() bool {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return false
+}
+
+func (x *NodeInfo) GetVersions() []uint32 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *NodeInfo) GetMaxBody() uint64 {
+	if x != nil {
+		return x.MaxBody
+	}
+	return 0
+}
+
 type StateInfo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Status        string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Status string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// In the language asked for.
+	Title       string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	NoteVerbale string `protobuf:"bytes,4,opt,name=note_verbale,json=noteVerbale,proto3" json:"note_verbale,omitempty"`
+	Position    uint64 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	Until       int64  `protobuf:"varint,6,opt,name=until,proto3" json:"until,omitempty"`
+	Unconfirmed bool   `protobuf:"varint,7,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	// Authority that it designated as national point of contact; empty = none, or one that the caller may not see.
+	ContactPoint string `protobuf:"bytes,8,opt,name=contact_point,json=contactPoint,proto3" json:"contact_point,omitempty"`
+	// Instruments that it declared to bind it.
+	Instruments []*CodeInfo `protobuf:"bytes,9,rep,name=instruments,proto3" json:"instruments,omitempty"`
+	// It has declared which instruments bind it.
+	InstrumentsDeclared bool `protobuf:"varint,10,opt,name=instruments_declared,json=instrumentsDeclared,proto3" json:"instruments_declared,omitempty"`
+	// Its keys are being recovered: "", "held", "vetoed".
+	Recovery string `protobuf:"bytes,11,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	// It has designated a contact point, whether or not the caller may see which.
+	ContactPointDesignated bool `protobuf:"varint,12,opt,name=contact_point_designated,json=contactPointDesignated,proto3" json:"contact_point_designated,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *StateInfo) Reset() {
 	*x = StateInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3805,7 +4565,7 @@ func (x *StateInfo) String() string {
 func (*StateInfo) ProtoMessage() {}
 
 func (x *StateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3818,7 +4578,7 @@ func (x *StateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateInfo.ProtoReflect.Descriptor instead.
 func (*StateInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *StateInfo) GetName() string {
@@ -3835,20 +4595,94 @@ func (x *StateInfo) GetStatus() string {
 	return ""
 }
 
+func (x *StateInfo) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *StateInfo) GetNoteVerbale() string {
+	if x != nil {
+		return x.NoteVerbale
+	}
+	return ""
+}
+
+func (x *StateInfo) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *StateInfo) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *StateInfo) GetUnconfirmed() bool {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return false
+}
+
+func (x *StateInfo) GetContactPoint() string {
+	if x != nil {
+		return x.ContactPoint
+	}
+	return ""
+}
+
+func (x *StateInfo) GetInstruments() []*CodeInfo {
+	if x != nil {
+		return x.Instruments
+	}
+	return nil
+}
+
+func (x *StateInfo) GetInstrumentsDeclared() bool {
+	if x != nil {
+		return x.InstrumentsDeclared
+	}
+	return false
+}
+
+func (x *StateInfo) GetRecovery() string {
+	if x != nil {
+		return x.Recovery
+	}
+	return ""
+}
+
+func (x *StateInfo) GetContactPointDesignated() bool {
+	if x != nil {
+		return x.ContactPointDesignated
+	}
+	return false
+}
+
 type ListEntriesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	States        []*StateInfo           `protobuf:"bytes,1,rep,name=states,proto3" json:"states,omitempty"`
-	Authorities   []*AuthorityInfo       `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
-	Nodes         []*NodeInfo            `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Position      uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
-	Freshness     string                 `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	States      []*StateInfo           `protobuf:"bytes,1,rep,name=states,proto3" json:"states,omitempty"`
+	Authorities []*AuthorityInfo       `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	Nodes       []*NodeInfo            `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Position    uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
+	Freshness   string                 `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// Empty on the last page.
+	NextCursor string `protobuf:"bytes,6,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Unix milliseconds of the answer.
+	Time          int64 `protobuf:"varint,7,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3860,7 +4694,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3873,7 +4707,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListEntriesResponse) GetStates() []*StateInfo {
@@ -3911,16 +4745,34 @@ func (x *ListEntriesResponse) GetFreshness() string {
 	return ""
 }
 
+func (x *ListEntriesResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *ListEntriesResponse) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 type GetEntryRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Of titles: "es", "en", "pt" or "fr"; empty = "en".
+	Language string `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
+	// IANA zone of the caller; empty = that of a desk of the caller's authority, else UTC.
+	Zone          string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3932,7 +4784,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3945,12 +4797,26 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *GetEntryRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *GetEntryRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *GetEntryRequest) GetZone() string {
+	if x != nil {
+		return x.Zone
 	}
 	return ""
 }
@@ -3966,7 +4832,7 @@ type GetEntryResponse struct {
 
 func (x *GetEntryResponse) Reset() {
 	*x = GetEntryResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3978,7 +4844,7 @@ func (x *GetEntryResponse) String() string {
 func (*GetEntryResponse) ProtoMessage() {}
 
 func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3991,7 +4857,7 @@ func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryResponse.ProtoReflect.Descriptor instead.
 func (*GetEntryResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetEntryResponse) GetState() *StateInfo {
@@ -4016,17 +4882,27 @@ func (x *GetEntryResponse) GetNode() *NodeInfo {
 }
 
 type FindAuthorityRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
-	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	Category      string                 `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	State    string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Kind     string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Category string                 `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// Of titles: "es", "en", "pt" or "fr"; empty = "en".
+	Language string `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`
+	// IANA zone of the caller; empty = that of a desk of the caller's authority, else UTC.
+	Zone string `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Most authorities in the answer, up to 100; 0 = 20.
+	Limit uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// From the page before.
+	Cursor string `protobuf:"bytes,7,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Without telephone and mailbox of desks, which may be asked of the hub.
+	NoCards       bool `protobuf:"varint,8,opt,name=no_cards,json=noCards,proto3" json:"no_cards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FindAuthorityRequest) Reset() {
 	*x = FindAuthorityRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4038,7 +4914,7 @@ func (x *FindAuthorityRequest) String() string {
 func (*FindAuthorityRequest) ProtoMessage() {}
 
 func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4051,7 +4927,7 @@ func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityRequest.ProtoReflect.Descriptor instead.
 func (*FindAuthorityRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *FindAuthorityRequest) GetState() string {
@@ -4075,16 +4951,62 @@ func (x *FindAuthorityRequest) GetCategory() string {
 	return ""
 }
 
+func (x *FindAuthorityRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *FindAuthorityRequest) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *FindAuthorityRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *FindAuthorityRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *FindAuthorityRequest) GetNoCards() bool {
+	if x != nil {
+		return x.NoCards
+	}
+	return false
+}
+
 type FindAuthorityResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Authorities   []*AuthorityInfo       `protobuf:"bytes,1,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Authorities []*AuthorityInfo       `protobuf:"bytes,1,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// Whom to ask where nobody is competent: national points of contact, best first.
+	ContactPoints []*AuthorityInfo `protobuf:"bytes,2,rep,name=contact_points,json=contactPoints,proto3" json:"contact_points,omitempty"`
+	// Why they are named: "designated", "declared" (as one by the authority's own entry), "other" (the state has neither).
+	Fallback string `protobuf:"bytes,3,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	// Empty on the last page.
+	NextCursor string    `protobuf:"bytes,4,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	Position   uint64    `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	Freshness  string    `protobuf:"bytes,6,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Category   *CodeInfo `protobuf:"bytes,7,opt,name=category,proto3" json:"category,omitempty"`
+	// Category that takes its place where this one is deprecated.
+	Successor     string `protobuf:"bytes,8,opt,name=successor,proto3" json:"successor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FindAuthorityResponse) Reset() {
 	*x = FindAuthorityResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4096,7 +5018,7 @@ func (x *FindAuthorityResponse) String() string {
 func (*FindAuthorityResponse) ProtoMessage() {}
 
 func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4109,7 +5031,7 @@ func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityResponse.ProtoReflect.Descriptor instead.
 func (*FindAuthorityResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *FindAuthorityResponse) GetAuthorities() []*AuthorityInfo {
@@ -4117,6 +5039,460 @@ func (x *FindAuthorityResponse) GetAuthorities() []*AuthorityInfo {
 		return x.Authorities
 	}
 	return nil
+}
+
+func (x *FindAuthorityResponse) GetContactPoints() []*AuthorityInfo {
+	if x != nil {
+		return x.ContactPoints
+	}
+	return nil
+}
+
+func (x *FindAuthorityResponse) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *FindAuthorityResponse) GetNextCursor() string {
+	if x != nil {
+		return x.NextCursor
+	}
+	return ""
+}
+
+func (x *FindAuthorityResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *FindAuthorityResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
+}
+
+func (x *FindAuthorityResponse) GetCategory() *CodeInfo {
+	if x != nil {
+		return x.Category
+	}
+	return nil
+}
+
+func (x *FindAuthorityResponse) GetSuccessor() string {
+	if x != nil {
+		return x.Successor
+	}
+	return ""
+}
+
+type GetDirectoryStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDirectoryStatusRequest) Reset() {
+	*x = GetDirectoryStatusRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDirectoryStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDirectoryStatusRequest) ProtoMessage() {}
+
+func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDirectoryStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetDirectoryStatusRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+}
+
+// ProofInfo is kept evidence against the hub.
+type ProofInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "split", ...
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Unix milliseconds when it was found.
+	Time int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	// The two signed notes that contradict each other.
+	First         string `protobuf:"bytes,3,opt,name=first,proto3" json:"first,omitempty"`
+	Second        string `protobuf:"bytes,4,opt,name=second,proto3" json:"second,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProofInfo) Reset() {
+	*x = ProofInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProofInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProofInfo) ProtoMessage() {}
+
+func (x *ProofInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProofInfo.ProtoReflect.Descriptor instead.
+func (*ProofInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *ProofInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ProofInfo) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ProofInfo) GetFirst() string {
+	if x != nil {
+		return x.First
+	}
+	return ""
+}
+
+func (x *ProofInfo) GetSecond() string {
+	if x != nil {
+		return x.Second
+	}
+	return ""
+}
+
+// OmittedInfo is a statement that the hub has not logged 10 minutes after it was handed in.
+type OmittedInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SHA-256 of the payload, hex.
+	Hash    string `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	Kind    string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Unix milliseconds when it was handed in.
+	Since         int64 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OmittedInfo) Reset() {
+	*x = OmittedInfo{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OmittedInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OmittedInfo) ProtoMessage() {}
+
+func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OmittedInfo.ProtoReflect.Descriptor instead.
+func (*OmittedInfo) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *OmittedInfo) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *OmittedInfo) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *OmittedInfo) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *OmittedInfo) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type GetDirectoryStatusResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Network string                 `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	// Log position that is in force.
+	Confirmed uint64 `protobuf:"varint,2,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// Log position that is stored.
+	Stored uint64 `protobuf:"varint,3,opt,name=stored,proto3" json:"stored,omitempty"`
+	// Newest confirmed head.
+	HeadSize uint64 `protobuf:"varint,4,opt,name=head_size,json=headSize,proto3" json:"head_size,omitempty"`
+	// Hex.
+	HeadRoot string `protobuf:"bytes,5,opt,name=head_root,json=headRoot,proto3" json:"head_root,omitempty"`
+	// Signed note; empty where there is none.
+	Head string `protobuf:"bytes,6,opt,name=head,proto3" json:"head,omitempty"`
+	// Unix milliseconds; 0 where no witness is needed.
+	QuorumTime int64 `protobuf:"varint,7,opt,name=quorum_time,json=quorumTime,proto3" json:"quorum_time,omitempty"`
+	// States that cosigned the newest head.
+	Votes  []string `protobuf:"bytes,8,rep,name=votes,proto3" json:"votes,omitempty"`
+	Needed uint32   `protobuf:"varint,9,opt,name=needed,proto3" json:"needed,omitempty"`
+	// "fresh", "degraded" or "stale".
+	Freshness string `protobuf:"bytes,10,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// Unix milliseconds of what freshness is counted from.
+	Since   int64          `protobuf:"varint,11,opt,name=since,proto3" json:"since,omitempty"`
+	Proofs  []*ProofInfo   `protobuf:"bytes,12,rep,name=proofs,proto3" json:"proofs,omitempty"`
+	Omitted []*OmittedInfo `protobuf:"bytes,13,rep,name=omitted,proto3" json:"omitted,omitempty"`
+	// Why nothing more is put in force: "newer-rules", "split"; empty where that is not so.
+	Halted string `protobuf:"bytes,14,opt,name=halted,proto3" json:"halted,omitempty"`
+	// The same in words.
+	HaltedText  string `protobuf:"bytes,15,opt,name=halted_text,json=haltedText,proto3" json:"halted_text,omitempty"`
+	States      uint32 `protobuf:"varint,16,opt,name=states,proto3" json:"states,omitempty"`
+	Authorities uint32 `protobuf:"varint,17,opt,name=authorities,proto3" json:"authorities,omitempty"`
+	Nodes       uint32 `protobuf:"varint,18,opt,name=nodes,proto3" json:"nodes,omitempty"`
+	// States that have designated no contact point.
+	MissingContactPoints uint32 `protobuf:"varint,19,opt,name=missing_contact_points,json=missingContactPoints,proto3" json:"missing_contact_points,omitempty"`
+	// Authorities and nodes that are stale.
+	StaleEntries uint32 `protobuf:"varint,20,opt,name=stale_entries,json=staleEntries,proto3" json:"stale_entries,omitempty"`
+	Rules        uint32 `protobuf:"varint,21,opt,name=rules,proto3" json:"rules,omitempty"`
+	// The newest head is confirmed.
+	HeadConfirmed bool `protobuf:"varint,22,opt,name=head_confirmed,json=headConfirmed,proto3" json:"head_confirmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDirectoryStatusResponse) Reset() {
+	*x = GetDirectoryStatusResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDirectoryStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDirectoryStatusResponse) ProtoMessage() {}
+
+func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDirectoryStatusResponse.ProtoReflect.Descriptor instead.
+func (*GetDirectoryStatusResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *GetDirectoryStatusResponse) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetConfirmed() uint64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetHeadSize() uint64 {
+	if x != nil {
+		return x.HeadSize
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetHeadRoot() string {
+	if x != nil {
+		return x.HeadRoot
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetQuorumTime() int64 {
+	if x != nil {
+		return x.QuorumTime
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetVotes() []string {
+	if x != nil {
+		return x.Votes
+	}
+	return nil
+}
+
+func (x *GetDirectoryStatusResponse) GetNeeded() uint32 {
+	if x != nil {
+		return x.Needed
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetProofs() []*ProofInfo {
+	if x != nil {
+		return x.Proofs
+	}
+	return nil
+}
+
+func (x *GetDirectoryStatusResponse) GetOmitted() []*OmittedInfo {
+	if x != nil {
+		return x.Omitted
+	}
+	return nil
+}
+
+func (x *GetDirectoryStatusResponse) GetHalted() string {
+	if x != nil {
+		return x.Halted
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetHaltedText() string {
+	if x != nil {
+		return x.HaltedText
+	}
+	return ""
+}
+
+func (x *GetDirectoryStatusResponse) GetStates() uint32 {
+	if x != nil {
+		return x.States
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetAuthorities() uint32 {
+	if x != nil {
+		return x.Authorities
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetNodes() uint32 {
+	if x != nil {
+		return x.Nodes
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetMissingContactPoints() uint32 {
+	if x != nil {
+		return x.MissingContactPoints
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetStaleEntries() uint32 {
+	if x != nil {
+		return x.StaleEntries
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetRules() uint32 {
+	if x != nil {
+		return x.Rules
+	}
+	return 0
+}
+
+func (x *GetDirectoryStatusResponse) GetHeadConfirmed() bool {
+	if x != nil {
+		return x.HeadConfirmed
+	}
+	return false
 }
 
 type GetStatusRequest struct {
@@ -4127,7 +5503,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +5515,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +5528,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 type Component struct {
@@ -4167,7 +5543,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4179,7 +5555,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4192,7 +5568,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Component) GetName() string {
@@ -4235,7 +5611,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +5623,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +5636,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *PeerInfo) GetNode() string {
@@ -4310,7 +5686,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4322,7 +5698,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4335,7 +5711,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -4425,7 +5801,7 @@ type ExplainPolicyRequest struct {
 
 func (x *ExplainPolicyRequest) Reset() {
 	*x = ExplainPolicyRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4437,7 +5813,7 @@ func (x *ExplainPolicyRequest) String() string {
 func (*ExplainPolicyRequest) ProtoMessage() {}
 
 func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4450,7 +5826,7 @@ func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ExplainPolicyRequest) GetAction() string {
@@ -4480,7 +5856,7 @@ type ExplainPolicyResponse struct {
 
 func (x *ExplainPolicyResponse) Reset() {
 	*x = ExplainPolicyResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4492,7 +5868,7 @@ func (x *ExplainPolicyResponse) String() string {
 func (*ExplainPolicyResponse) ProtoMessage() {}
 
 func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4505,7 +5881,7 @@ func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ExplainPolicyResponse) GetSource() string {
@@ -4564,7 +5940,7 @@ type AlertDraft struct {
 
 func (x *AlertDraft) Reset() {
 	*x = AlertDraft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4576,7 +5952,7 @@ func (x *AlertDraft) String() string {
 func (*AlertDraft) ProtoMessage() {}
 
 func (x *AlertDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4589,7 +5965,7 @@ func (x *AlertDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertDraft.ProtoReflect.Descriptor instead.
 func (*AlertDraft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *AlertDraft) GetAuthority() string {
@@ -4678,7 +6054,7 @@ type CreateAlertRequest struct {
 
 func (x *CreateAlertRequest) Reset() {
 	*x = CreateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4690,7 +6066,7 @@ func (x *CreateAlertRequest) String() string {
 func (*CreateAlertRequest) ProtoMessage() {}
 
 func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4703,7 +6079,7 @@ func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
 func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *CreateAlertRequest) GetDraft() *AlertDraft {
@@ -4723,7 +6099,7 @@ type CreateAlertResponse struct {
 
 func (x *CreateAlertResponse) Reset() {
 	*x = CreateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4735,7 +6111,7 @@ func (x *CreateAlertResponse) String() string {
 func (*CreateAlertResponse) ProtoMessage() {}
 
 func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4748,7 +6124,7 @@ func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
 func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *CreateAlertResponse) GetId() string {
@@ -4767,7 +6143,7 @@ type CheckAlertRequest struct {
 
 func (x *CheckAlertRequest) Reset() {
 	*x = CheckAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4779,7 +6155,7 @@ func (x *CheckAlertRequest) String() string {
 func (*CheckAlertRequest) ProtoMessage() {}
 
 func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4792,7 +6168,7 @@ func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertRequest.ProtoReflect.Descriptor instead.
 func (*CheckAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *CheckAlertRequest) GetId() string {
@@ -4814,7 +6190,7 @@ type CheckAlertResponse struct {
 
 func (x *CheckAlertResponse) Reset() {
 	*x = CheckAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4826,7 +6202,7 @@ func (x *CheckAlertResponse) String() string {
 func (*CheckAlertResponse) ProtoMessage() {}
 
 func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4839,7 +6215,7 @@ func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertResponse.ProtoReflect.Descriptor instead.
 func (*CheckAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *CheckAlertResponse) GetFindings() []*Finding {
@@ -4872,7 +6248,7 @@ type PublishAlertRequest struct {
 
 func (x *PublishAlertRequest) Reset() {
 	*x = PublishAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4884,7 +6260,7 @@ func (x *PublishAlertRequest) String() string {
 func (*PublishAlertRequest) ProtoMessage() {}
 
 func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4897,7 +6273,7 @@ func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertRequest.ProtoReflect.Descriptor instead.
 func (*PublishAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *PublishAlertRequest) GetId() string {
@@ -4921,7 +6297,7 @@ type PublishAlertResponse struct {
 
 func (x *PublishAlertResponse) Reset() {
 	*x = PublishAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4933,7 +6309,7 @@ func (x *PublishAlertResponse) String() string {
 func (*PublishAlertResponse) ProtoMessage() {}
 
 func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4946,7 +6322,7 @@ func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertResponse.ProtoReflect.Descriptor instead.
 func (*PublishAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *PublishAlertResponse) GetStatus() string {
@@ -4988,7 +6364,7 @@ type ApproveAlertRequest struct {
 
 func (x *ApproveAlertRequest) Reset() {
 	*x = ApproveAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5000,7 +6376,7 @@ func (x *ApproveAlertRequest) String() string {
 func (*ApproveAlertRequest) ProtoMessage() {}
 
 func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5013,7 +6389,7 @@ func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertRequest.ProtoReflect.Descriptor instead.
 func (*ApproveAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ApproveAlertRequest) GetId() string {
@@ -5031,17 +6407,19 @@ func (x *ApproveAlertRequest) GetDigest() string {
 }
 
 type ApproveAlertResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	Audience      uint32                 `protobuf:"varint,3,opt,name=audience,proto3" json:"audience,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Audience  uint32                 `protobuf:"varint,3,opt,name=audience,proto3" json:"audience,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,4,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApproveAlertResponse) Reset() {
 	*x = ApproveAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5053,7 +6431,7 @@ func (x *ApproveAlertResponse) String() string {
 func (*ApproveAlertResponse) ProtoMessage() {}
 
 func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5066,7 +6444,7 @@ func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertResponse.ProtoReflect.Descriptor instead.
 func (*ApproveAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ApproveAlertResponse) GetStatus() string {
@@ -5090,6 +6468,13 @@ func (x *ApproveAlertResponse) GetAudience() uint32 {
 	return 0
 }
 
+func (x *ApproveAlertResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
+	}
+	return ""
+}
+
 type ReturnAlertRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -5100,7 +6485,7 @@ type ReturnAlertRequest struct {
 
 func (x *ReturnAlertRequest) Reset() {
 	*x = ReturnAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5112,7 +6497,7 @@ func (x *ReturnAlertRequest) String() string {
 func (*ReturnAlertRequest) ProtoMessage() {}
 
 func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5125,7 +6510,7 @@ func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertRequest.ProtoReflect.Descriptor instead.
 func (*ReturnAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ReturnAlertRequest) GetId() string {
@@ -5151,7 +6536,7 @@ type ReturnAlertResponse struct {
 
 func (x *ReturnAlertResponse) Reset() {
 	*x = ReturnAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5163,7 +6548,7 @@ func (x *ReturnAlertResponse) String() string {
 func (*ReturnAlertResponse) ProtoMessage() {}
 
 func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5176,7 +6561,7 @@ func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertResponse.ProtoReflect.Descriptor instead.
 func (*ReturnAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ReturnAlertResponse) GetStatus() string {
@@ -5197,7 +6582,7 @@ type UpdateAlertRequest struct {
 
 func (x *UpdateAlertRequest) Reset() {
 	*x = UpdateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5209,7 +6594,7 @@ func (x *UpdateAlertRequest) String() string {
 func (*UpdateAlertRequest) ProtoMessage() {}
 
 func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5222,7 +6607,7 @@ func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *UpdateAlertRequest) GetId() string {
@@ -5248,7 +6633,7 @@ type UpdateAlertResponse struct {
 
 func (x *UpdateAlertResponse) Reset() {
 	*x = UpdateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5260,7 +6645,7 @@ func (x *UpdateAlertResponse) String() string {
 func (*UpdateAlertResponse) ProtoMessage() {}
 
 func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5273,7 +6658,7 @@ func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *UpdateAlertResponse) GetStatus() string {
@@ -5295,7 +6680,7 @@ type CancelAlertRequest struct {
 
 func (x *CancelAlertRequest) Reset() {
 	*x = CancelAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5307,7 +6692,7 @@ func (x *CancelAlertRequest) String() string {
 func (*CancelAlertRequest) ProtoMessage() {}
 
 func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5320,7 +6705,7 @@ func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertRequest.ProtoReflect.Descriptor instead.
 func (*CancelAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *CancelAlertRequest) GetId() string {
@@ -5345,16 +6730,18 @@ func (x *CancelAlertRequest) GetText() string {
 }
 
 type CancelAlertResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	MessageId     string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    string                 `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	MessageId string                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,3,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CancelAlertResponse) Reset() {
 	*x = CancelAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5366,7 +6753,7 @@ func (x *CancelAlertResponse) String() string {
 func (*CancelAlertResponse) ProtoMessage() {}
 
 func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5379,7 +6766,7 @@ func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertResponse.ProtoReflect.Descriptor instead.
 func (*CancelAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *CancelAlertResponse) GetStatus() string {
@@ -5392,6 +6779,13 @@ func (x *CancelAlertResponse) GetStatus() string {
 func (x *CancelAlertResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *CancelAlertResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -5412,7 +6806,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5424,7 +6818,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5437,7 +6831,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListAlertsRequest) GetDirection() string {
@@ -5513,7 +6907,7 @@ type AlertSummary struct {
 
 func (x *AlertSummary) Reset() {
 	*x = AlertSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5525,7 +6919,7 @@ func (x *AlertSummary) String() string {
 func (*AlertSummary) ProtoMessage() {}
 
 func (x *AlertSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5538,7 +6932,7 @@ func (x *AlertSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertSummary.ProtoReflect.Descriptor instead.
 func (*AlertSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *AlertSummary) GetId() string {
@@ -5677,7 +7071,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5689,7 +7083,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5702,7 +7096,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*AlertSummary {
@@ -5728,7 +7122,7 @@ type GetAlertRequest struct {
 
 func (x *GetAlertRequest) Reset() {
 	*x = GetAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5740,7 +7134,7 @@ func (x *GetAlertRequest) String() string {
 func (*GetAlertRequest) ProtoMessage() {}
 
 func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5753,7 +7147,7 @@ func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *GetAlertRequest) GetId() string {
@@ -5783,7 +7177,7 @@ type AlertStep struct {
 
 func (x *AlertStep) Reset() {
 	*x = AlertStep{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5795,7 +7189,7 @@ func (x *AlertStep) String() string {
 func (*AlertStep) ProtoMessage() {}
 
 func (x *AlertStep) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5808,7 +7202,7 @@ func (x *AlertStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertStep.ProtoReflect.Descriptor instead.
 func (*AlertStep) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *AlertStep) GetMessageId() string {
@@ -5893,7 +7287,7 @@ type GetAlertResponse struct {
 
 func (x *GetAlertResponse) Reset() {
 	*x = GetAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5905,7 +7299,7 @@ func (x *GetAlertResponse) String() string {
 func (*GetAlertResponse) ProtoMessage() {}
 
 func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5918,7 +7312,7 @@ func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *GetAlertResponse) GetSummary() *AlertSummary {
@@ -5989,7 +7383,7 @@ type WatchAlertsRequest struct {
 
 func (x *WatchAlertsRequest) Reset() {
 	*x = WatchAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6001,7 +7395,7 @@ func (x *WatchAlertsRequest) String() string {
 func (*WatchAlertsRequest) ProtoMessage() {}
 
 func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6014,7 +7408,7 @@ func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsRequest.ProtoReflect.Descriptor instead.
 func (*WatchAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *WatchAlertsRequest) GetCursor() string {
@@ -6041,7 +7435,7 @@ type WatchAlertsResponse struct {
 
 func (x *WatchAlertsResponse) Reset() {
 	*x = WatchAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6053,7 +7447,7 @@ func (x *WatchAlertsResponse) String() string {
 func (*WatchAlertsResponse) ProtoMessage() {}
 
 func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6066,7 +7460,7 @@ func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsResponse.ProtoReflect.Descriptor instead.
 func (*WatchAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *WatchAlertsResponse) GetCursor() string {
@@ -6093,7 +7487,7 @@ type GiveFeedbackRequest struct {
 
 func (x *GiveFeedbackRequest) Reset() {
 	*x = GiveFeedbackRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6105,7 +7499,7 @@ func (x *GiveFeedbackRequest) String() string {
 func (*GiveFeedbackRequest) ProtoMessage() {}
 
 func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6118,7 +7512,7 @@ func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *GiveFeedbackRequest) GetId() string {
@@ -6136,15 +7530,17 @@ func (x *GiveFeedbackRequest) GetFeedback() *v1.Feedback {
 }
 
 type GiveFeedbackResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	MessageId string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	// "fresh" or "degraded" directory.
+	Freshness     string `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GiveFeedbackResponse) Reset() {
 	*x = GiveFeedbackResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6156,7 +7552,7 @@ func (x *GiveFeedbackResponse) String() string {
 func (*GiveFeedbackResponse) ProtoMessage() {}
 
 func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6169,12 +7565,19 @@ func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *GiveFeedbackResponse) GetMessageId() string {
 	if x != nil {
 		return x.MessageId
+	}
+	return ""
+}
+
+func (x *GiveFeedbackResponse) GetFreshness() string {
+	if x != nil {
+		return x.Freshness
 	}
 	return ""
 }
@@ -6188,7 +7591,7 @@ type ListHoldersRequest struct {
 
 func (x *ListHoldersRequest) Reset() {
 	*x = ListHoldersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6200,7 +7603,7 @@ func (x *ListHoldersRequest) String() string {
 func (*ListHoldersRequest) ProtoMessage() {}
 
 func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6213,7 +7616,7 @@ func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ListHoldersRequest) GetId() string {
@@ -6242,7 +7645,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6254,7 +7657,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6267,7 +7670,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Holder) GetNode() string {
@@ -6331,7 +7734,7 @@ type ListHoldersResponse struct {
 
 func (x *ListHoldersResponse) Reset() {
 	*x = ListHoldersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6343,7 +7746,7 @@ func (x *ListHoldersResponse) String() string {
 func (*ListHoldersResponse) ProtoMessage() {}
 
 func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6356,7 +7759,7 @@ func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ListHoldersResponse) GetHolders() []*Holder {
@@ -6400,7 +7803,7 @@ type AddAlertFileRequest struct {
 
 func (x *AddAlertFileRequest) Reset() {
 	*x = AddAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6412,7 +7815,7 @@ func (x *AddAlertFileRequest) String() string {
 func (*AddAlertFileRequest) ProtoMessage() {}
 
 func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6425,7 +7828,7 @@ func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*AddAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *AddAlertFileRequest) GetAlertId() string {
@@ -6461,7 +7864,7 @@ type AddAlertFileResponse struct {
 
 func (x *AddAlertFileResponse) Reset() {
 	*x = AddAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6473,7 +7876,7 @@ func (x *AddAlertFileResponse) String() string {
 func (*AddAlertFileResponse) ProtoMessage() {}
 
 func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6486,7 +7889,7 @@ func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*AddAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *AddAlertFileResponse) GetIndex() uint32 {
@@ -6520,7 +7923,7 @@ type GetAlertFileRequest struct {
 
 func (x *GetAlertFileRequest) Reset() {
 	*x = GetAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6532,7 +7935,7 @@ func (x *GetAlertFileRequest) String() string {
 func (*GetAlertFileRequest) ProtoMessage() {}
 
 func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6545,7 +7948,7 @@ func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GetAlertFileRequest) GetAlertId() string {
@@ -6571,7 +7974,7 @@ type GetAlertFileResponse struct {
 
 func (x *GetAlertFileResponse) Reset() {
 	*x = GetAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6583,7 +7986,7 @@ func (x *GetAlertFileResponse) String() string {
 func (*GetAlertFileResponse) ProtoMessage() {}
 
 func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6596,7 +7999,7 @@ func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *GetAlertFileResponse) GetData() []byte {
@@ -6628,7 +8031,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6640,7 +8043,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6653,7 +8056,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Subscription) GetId() string {
@@ -6728,7 +8131,7 @@ type AddSubscriptionRequest struct {
 
 func (x *AddSubscriptionRequest) Reset() {
 	*x = AddSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6740,7 +8143,7 @@ func (x *AddSubscriptionRequest) String() string {
 func (*AddSubscriptionRequest) ProtoMessage() {}
 
 func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6753,7 +8156,7 @@ func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *AddSubscriptionRequest) GetSubscription() *Subscription {
@@ -6773,7 +8176,7 @@ type AddSubscriptionResponse struct {
 
 func (x *AddSubscriptionResponse) Reset() {
 	*x = AddSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6785,7 +8188,7 @@ func (x *AddSubscriptionResponse) String() string {
 func (*AddSubscriptionResponse) ProtoMessage() {}
 
 func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6798,7 +8201,7 @@ func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *AddSubscriptionResponse) GetId() string {
@@ -6824,7 +8227,7 @@ type ApproveSubscriptionRequest struct {
 
 func (x *ApproveSubscriptionRequest) Reset() {
 	*x = ApproveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6836,7 +8239,7 @@ func (x *ApproveSubscriptionRequest) String() string {
 func (*ApproveSubscriptionRequest) ProtoMessage() {}
 
 func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6849,7 +8252,7 @@ func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *ApproveSubscriptionRequest) GetId() string {
@@ -6868,7 +8271,7 @@ type ApproveSubscriptionResponse struct {
 
 func (x *ApproveSubscriptionResponse) Reset() {
 	*x = ApproveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6880,7 +8283,7 @@ func (x *ApproveSubscriptionResponse) String() string {
 func (*ApproveSubscriptionResponse) ProtoMessage() {}
 
 func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6893,7 +8296,7 @@ func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *ApproveSubscriptionResponse) GetStatus() string {
@@ -6911,7 +8314,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6923,7 +8326,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6936,7 +8339,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
 }
 
 type ListSubscriptionsResponse struct {
@@ -6948,7 +8351,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6960,7 +8363,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6973,7 +8376,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -6992,7 +8395,7 @@ type RemoveSubscriptionRequest struct {
 
 func (x *RemoveSubscriptionRequest) Reset() {
 	*x = RemoveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7004,7 +8407,7 @@ func (x *RemoveSubscriptionRequest) String() string {
 func (*RemoveSubscriptionRequest) ProtoMessage() {}
 
 func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7017,7 +8420,7 @@ func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *RemoveSubscriptionRequest) GetId() string {
@@ -7035,7 +8438,7 @@ type RemoveSubscriptionResponse struct {
 
 func (x *RemoveSubscriptionResponse) Reset() {
 	*x = RemoveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7047,7 +8450,7 @@ func (x *RemoveSubscriptionResponse) String() string {
 func (*RemoveSubscriptionResponse) ProtoMessage() {}
 
 func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7060,7 +8463,7 @@ func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
 }
 
 var File_enlace_operator_v1_operator_proto protoreflect.FileDescriptor
@@ -7167,11 +8570,12 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\tfreshness\x18\x03 \x01(\tR\tfreshness\"?\n" +
 	"\x15ApproveRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"O\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"m\n" +
 	"\x16ApproveRequestResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x02 \x01(\tR\tmessageId\">\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x03 \x01(\tR\tfreshness\">\n" +
 	"\x14ReturnRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"/\n" +
@@ -7264,29 +8668,33 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\asummary\x18\x02 \x01(\v2\".enlace.operator.v1.RequestSummaryR\asummary\"x\n" +
 	"\x19AcknowledgeRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12K\n" +
-	"\x0facknowledgement\x18\x02 \x01(\v2!.enlace.format.v1.AcknowledgementR\x0facknowledgement\";\n" +
+	"\x0facknowledgement\x18\x02 \x01(\v2!.enlace.format.v1.AcknowledgementR\x0facknowledgement\"Y\n" +
 	"\x1aAcknowledgeRequestResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"\x91\x01\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x02 \x01(\tR\tfreshness\"\x91\x01\n" +
 	"\x14AnswerRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x122\n" +
 	"\aanswers\x18\x02 \x03(\v2\x18.enlace.format.v1.AnswerR\aanswers\x125\n" +
-	"\bsubjects\x18\x03 \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\"6\n" +
+	"\bsubjects\x18\x03 \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\"T\n" +
 	"\x15AnswerRequestResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"[\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x02 \x01(\tR\tfreshness\"[\n" +
 	"\x14RefuseRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
-	"\arefusal\x18\x02 \x01(\v2\x19.enlace.format.v1.RefusalR\arefusal\"6\n" +
+	"\arefusal\x18\x02 \x01(\v2\x19.enlace.format.v1.RefusalR\arefusal\"T\n" +
 	"\x15RefuseRequestResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"Z\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x02 \x01(\tR\tfreshness\"Z\n" +
 	"\x13CloseRequestRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
-	"\aclosing\x18\x02 \x01(\v2\x19.enlace.format.v1.ClosingR\aclosing\"5\n" +
+	"\aclosing\x18\x02 \x01(\v2\x19.enlace.format.v1.ClosingR\aclosing\"S\n" +
 	"\x14CloseRequestResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"\x7f\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x02 \x01(\tR\tfreshness\"\x7f\n" +
 	"\x14AddAttachmentRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x124\n" +
@@ -7303,9 +8711,16 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\rR\x05index\"+\n" +
 	"\x15GetAttachmentResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"*\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xd2\x01\n" +
 	"\x12ListEntriesRequest\x12\x14\n" +
-	"\x05state\x18\x01 \x01(\tR\x05state\"\xfd\x02\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x18\n" +
+	"\amissing\x18\x02 \x01(\tR\amissing\x12\x14\n" +
+	"\x05stale\x18\x03 \x01(\bR\x05stale\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x12\x1a\n" +
+	"\blanguage\x18\x05 \x01(\tR\blanguage\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06cursor\x18\a \x01(\tR\x06cursor\x12\x14\n" +
+	"\x05cards\x18\b \x01(\bR\x05cards\"\xd6\a\n" +
 	"\rAuthorityInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\x05names\x18\x02 \x03(\v2\x1d.enlace.operator.v1.LocalNameR\x05names\x12\x18\n" +
@@ -7320,42 +8735,174 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"categories\x18\n" +
 	" \x03(\tR\n" +
 	"categories\x122\n" +
-	"\x05desks\x18\v \x03(\v2\x1c.enlace.operator.v1.DeskInfoR\x05desks\"=\n" +
+	"\x05desks\x18\v \x03(\v2\x1c.enlace.operator.v1.DeskInfoR\x05desks\x12\x16\n" +
+	"\x06hidden\x18\f \x01(\bR\x06hidden\x12!\n" +
+	"\fnote_verbale\x18\r \x01(\tR\vnoteVerbale\x12\x1a\n" +
+	"\bposition\x18\x0e \x01(\x04R\bposition\x12\x1c\n" +
+	"\tconfirmed\x18\x0f \x01(\x03R\tconfirmed\x12\x1f\n" +
+	"\vstale_since\x18\x10 \x01(\x03R\n" +
+	"staleSince\x12\x14\n" +
+	"\x05until\x18\x11 \x01(\x03R\x05until\x12 \n" +
+	"\vunconfirmed\x18\x12 \x01(\bR\vunconfirmed\x12\x18\n" +
+	"\awebsite\x18\x13 \x01(\tR\awebsite\x12\x16\n" +
+	"\x06parent\x18\x14 \x01(\tR\x06parent\x12D\n" +
+	"\vcompetences\x18\x15 \x03(\v2\".enlace.operator.v1.CompetenceInfoR\vcompetences\x12G\n" +
+	"\frequirements\x18\x16 \x03(\v2#.enlace.operator.v1.RequirementInfoR\frequirements\x126\n" +
+	"\x06notice\x18\x17 \x01(\v2\x1e.enlace.operator.v1.NoticeInfoR\x06notice\x12#\n" +
+	"\rcontact_point\x18\x18 \x01(\bR\fcontactPoint\x12>\n" +
+	"\vinstruments\x18\x19 \x03(\v2\x1c.enlace.operator.v1.CodeInfoR\vinstruments\x12+\n" +
+	"\x11instruments_known\x18\x1a \x01(\tR\x10instrumentsKnown\"4\n" +
+	"\bCodeInfo\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\"\xa3\x01\n" +
+	"\x0eCompetenceInfo\x12\x1a\n" +
+	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x1e\n" +
+	"\n" +
+	"categories\x18\x02 \x03(\tR\n" +
+	"categories\x12\x14\n" +
+	"\x05kinds\x18\x03 \x03(\tR\x05kinds\x12\x1c\n" +
+	"\tterritory\x18\x04 \x01(\tR\tterritory\x12!\n" +
+	"\flegal_source\x18\x05 \x01(\tR\vlegalSource\"\xbb\x01\n" +
+	"\x0fRequirementInfo\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05needs\x18\x02 \x01(\tR\x05needs\x12\x1a\n" +
+	"\blanguage\x18\x03 \x01(\tR\blanguage\x12!\n" +
+	"\ftypical_days\x18\x04 \x01(\rR\vtypicalDays\x12\x1c\n" +
+	"\tlanguages\x18\x05 \x03(\tR\tlanguages\x12!\n" +
+	"\flegal_source\x18\x06 \x01(\tR\vlegalSource\"\xa3\x01\n" +
+	"\n" +
+	"NoticeInfo\x12\"\n" +
+	"\favailability\x18\x01 \x01(\tR\favailability\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\x03R\x05start\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\x03R\x03end\x12\x1a\n" +
+	"\bfallback\x18\x04 \x01(\tR\bfallback\x12\x12\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x12\x19\n" +
+	"\bin_force\x18\x06 \x01(\bR\ainForce\"\xc5\x01\n" +
+	"\vOpeningInfo\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x18\n" +
+	"\achanges\x18\x02 \x01(\x03R\achanges\x12\x14\n" +
+	"\x05there\x18\x03 \x01(\tR\x05there\x12\x12\n" +
+	"\x04here\x18\x04 \x01(\tR\x04here\x12#\n" +
+	"\rchanges_there\x18\x05 \x01(\tR\fchangesThere\x12!\n" +
+	"\fchanges_here\x18\x06 \x01(\tR\vchangesHere\x12\x12\n" +
+	"\x04zone\x18\a \x01(\tR\x04zone\"=\n" +
 	"\tLocalName\x12\x1a\n" +
 	"\blanguage\x18\x01 \x01(\tR\blanguage\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x9f\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xbd\x02\n" +
 	"\bDeskInfo\x12\x12\n" +
 	"\x04slug\x18\x01 \x01(\tR\x04slug\x12\x1b\n" +
 	"\ttime_zone\x18\x02 \x01(\tR\btimeZone\x12\x14\n" +
 	"\x05hours\x18\x03 \x03(\tR\x05hours\x12\x1c\n" +
 	"\tlanguages\x18\x04 \x03(\tR\tlanguages\x12\x14\n" +
 	"\x05phone\x18\x05 \x01(\tR\x05phone\x12\x18\n" +
-	"\amailbox\x18\x06 \x01(\tR\amailbox\"T\n" +
+	"\amailbox\x18\x06 \x01(\tR\amailbox\x12\x1a\n" +
+	"\bholidays\x18\a \x03(\tR\bholidays\x129\n" +
+	"\aopening\x18\b \x01(\v2\x1f.enlace.operator.v1.OpeningInfoR\aopening\x12\x1c\n" +
+	"\n" +
+	"phone_24_7\x18\t \x01(\tR\bphone247\x12'\n" +
+	"\x0fsatellite_phone\x18\n" +
+	" \x01(\tR\x0esatellitePhone\"\xc1\x02\n" +
 	"\bNodeInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\x12\x16\n" +
-	"\x06status\x18\x03 \x01(\tR\x06status\"7\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x12!\n" +
+	"\fnote_verbale\x18\x04 \x01(\tR\vnoteVerbale\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x1c\n" +
+	"\tconfirmed\x18\x06 \x01(\x03R\tconfirmed\x12\x1f\n" +
+	"\vstale_since\x18\a \x01(\x03R\n" +
+	"staleSince\x12\x14\n" +
+	"\x05until\x18\b \x01(\x03R\x05until\x12 \n" +
+	"\vunconfirmed\x18\t \x01(\bR\vunconfirmed\x12\x1a\n" +
+	"\bversions\x18\n" +
+	" \x03(\rR\bversions\x12\x19\n" +
+	"\bmax_body\x18\v \x01(\x04R\amaxBody\"\xb2\x03\n" +
 	"\tStateInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status\"\xff\x01\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x12!\n" +
+	"\fnote_verbale\x18\x04 \x01(\tR\vnoteVerbale\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05until\x18\x06 \x01(\x03R\x05until\x12 \n" +
+	"\vunconfirmed\x18\a \x01(\bR\vunconfirmed\x12#\n" +
+	"\rcontact_point\x18\b \x01(\tR\fcontactPoint\x12>\n" +
+	"\vinstruments\x18\t \x03(\v2\x1c.enlace.operator.v1.CodeInfoR\vinstruments\x121\n" +
+	"\x14instruments_declared\x18\n" +
+	" \x01(\bR\x13instrumentsDeclared\x12\x1a\n" +
+	"\brecovery\x18\v \x01(\tR\brecovery\x128\n" +
+	"\x18contact_point_designated\x18\f \x01(\bR\x16contactPointDesignated\"\xb4\x02\n" +
 	"\x13ListEntriesResponse\x125\n" +
 	"\x06states\x18\x01 \x03(\v2\x1d.enlace.operator.v1.StateInfoR\x06states\x12C\n" +
 	"\vauthorities\x18\x02 \x03(\v2!.enlace.operator.v1.AuthorityInfoR\vauthorities\x122\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x1c.enlace.operator.v1.NodeInfoR\x05nodes\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x1c\n" +
-	"\tfreshness\x18\x05 \x01(\tR\tfreshness\"%\n" +
+	"\tfreshness\x18\x05 \x01(\tR\tfreshness\x12\x1f\n" +
+	"\vnext_cursor\x18\x06 \x01(\tR\n" +
+	"nextCursor\x12\x12\n" +
+	"\x04time\x18\a \x01(\x03R\x04time\"U\n" +
 	"\x0fGetEntryRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xba\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\"\xba\x01\n" +
 	"\x10GetEntryResponse\x123\n" +
 	"\x05state\x18\x01 \x01(\v2\x1d.enlace.operator.v1.StateInfoR\x05state\x12?\n" +
 	"\tauthority\x18\x02 \x01(\v2!.enlace.operator.v1.AuthorityInfoR\tauthority\x120\n" +
-	"\x04node\x18\x03 \x01(\v2\x1c.enlace.operator.v1.NodeInfoR\x04node\"\\\n" +
+	"\x04node\x18\x03 \x01(\v2\x1c.enlace.operator.v1.NodeInfoR\x04node\"\xd5\x01\n" +
 	"\x14FindAuthorityRequest\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
-	"\bcategory\x18\x03 \x01(\tR\bcategory\"\\\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1a\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\x12\x12\n" +
+	"\x04zone\x18\x05 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06cursor\x18\a \x01(\tR\x06cursor\x12\x19\n" +
+	"\bno_cards\x18\b \x01(\bR\anoCards\"\xf5\x02\n" +
 	"\x15FindAuthorityResponse\x12C\n" +
-	"\vauthorities\x18\x01 \x03(\v2!.enlace.operator.v1.AuthorityInfoR\vauthorities\"\x12\n" +
+	"\vauthorities\x18\x01 \x03(\v2!.enlace.operator.v1.AuthorityInfoR\vauthorities\x12H\n" +
+	"\x0econtact_points\x18\x02 \x03(\v2!.enlace.operator.v1.AuthorityInfoR\rcontactPoints\x12\x1a\n" +
+	"\bfallback\x18\x03 \x01(\tR\bfallback\x12\x1f\n" +
+	"\vnext_cursor\x18\x04 \x01(\tR\n" +
+	"nextCursor\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x1c\n" +
+	"\tfreshness\x18\x06 \x01(\tR\tfreshness\x128\n" +
+	"\bcategory\x18\a \x01(\v2\x1c.enlace.operator.v1.CodeInfoR\bcategory\x12\x1c\n" +
+	"\tsuccessor\x18\b \x01(\tR\tsuccessor\"\x1b\n" +
+	"\x19GetDirectoryStatusRequest\"a\n" +
+	"\tProofInfo\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05first\x18\x03 \x01(\tR\x05first\x12\x16\n" +
+	"\x06second\x18\x04 \x01(\tR\x06second\"e\n" +
+	"\vOmittedInfo\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\"\xd0\x05\n" +
+	"\x1aGetDirectoryStatusResponse\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x1c\n" +
+	"\tconfirmed\x18\x02 \x01(\x04R\tconfirmed\x12\x16\n" +
+	"\x06stored\x18\x03 \x01(\x04R\x06stored\x12\x1b\n" +
+	"\thead_size\x18\x04 \x01(\x04R\bheadSize\x12\x1b\n" +
+	"\thead_root\x18\x05 \x01(\tR\bheadRoot\x12\x12\n" +
+	"\x04head\x18\x06 \x01(\tR\x04head\x12\x1f\n" +
+	"\vquorum_time\x18\a \x01(\x03R\n" +
+	"quorumTime\x12\x14\n" +
+	"\x05votes\x18\b \x03(\tR\x05votes\x12\x16\n" +
+	"\x06needed\x18\t \x01(\rR\x06needed\x12\x1c\n" +
+	"\tfreshness\x18\n" +
+	" \x01(\tR\tfreshness\x12\x14\n" +
+	"\x05since\x18\v \x01(\x03R\x05since\x125\n" +
+	"\x06proofs\x18\f \x03(\v2\x1d.enlace.operator.v1.ProofInfoR\x06proofs\x129\n" +
+	"\aomitted\x18\r \x03(\v2\x1f.enlace.operator.v1.OmittedInfoR\aomitted\x12\x16\n" +
+	"\x06halted\x18\x0e \x01(\tR\x06halted\x12\x1f\n" +
+	"\vhalted_text\x18\x0f \x01(\tR\n" +
+	"haltedText\x12\x16\n" +
+	"\x06states\x18\x10 \x01(\rR\x06states\x12 \n" +
+	"\vauthorities\x18\x11 \x01(\rR\vauthorities\x12\x14\n" +
+	"\x05nodes\x18\x12 \x01(\rR\x05nodes\x124\n" +
+	"\x16missing_contact_points\x18\x13 \x01(\rR\x14missingContactPoints\x12#\n" +
+	"\rstale_entries\x18\x14 \x01(\rR\fstaleEntries\x12\x14\n" +
+	"\x05rules\x18\x15 \x01(\rR\x05rules\x12%\n" +
+	"\x0ehead_confirmed\x18\x16 \x01(\bR\rheadConfirmed\"\x12\n" +
 	"\x10GetStatusRequest\"c\n" +
 	"\tComponent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -7425,12 +8972,13 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\baudience\x18\x04 \x01(\rR\baudience\"=\n" +
 	"\x13ApproveAlertRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\tR\x06digest\"i\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\"\x87\x01\n" +
 	"\x14ApproveAlertResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x1a\n" +
-	"\baudience\x18\x03 \x01(\rR\baudience\"<\n" +
+	"\baudience\x18\x03 \x01(\rR\baudience\x12\x1c\n" +
+	"\tfreshness\x18\x04 \x01(\tR\tfreshness\"<\n" +
 	"\x12ReturnAlertRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"-\n" +
@@ -7444,11 +8992,12 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x12CancelAlertRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"L\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"j\n" +
 	"\x13CancelAlertResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x02 \x01(\tR\tmessageId\"\xa7\x01\n" +
+	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x03 \x01(\tR\tfreshness\"\xa7\x01\n" +
 	"\x11ListAlertsRequest\x12\x1c\n" +
 	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +
@@ -7510,10 +9059,11 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x05alert\x18\x02 \x01(\v2$.enlace.operator.v1.GetAlertResponseR\x05alert\"]\n" +
 	"\x13GiveFeedbackRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x126\n" +
-	"\bfeedback\x18\x02 \x01(\v2\x1a.enlace.format.v1.FeedbackR\bfeedback\"5\n" +
+	"\bfeedback\x18\x02 \x01(\v2\x1a.enlace.format.v1.FeedbackR\bfeedback\"S\n" +
 	"\x14GiveFeedbackResponse\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x01 \x01(\tR\tmessageId\"$\n" +
+	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x1c\n" +
+	"\tfreshness\x18\x02 \x01(\tR\tfreshness\"$\n" +
 	"\x12ListHoldersRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\xb3\x01\n" +
 	"\x06Holder\x12\x12\n" +
@@ -7627,11 +9177,12 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x12RemoveSubscription\x12-.enlace.operator.v1.RemoveSubscriptionRequest\x1a..enlace.operator.v1.RemoveSubscriptionResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/subscriptions/{id}2\xe3\x01\n" +
 	"\x11AttachmentService\x12f\n" +
 	"\rAddAttachment\x12(.enlace.operator.v1.AddAttachmentRequest\x1a).enlace.operator.v1.AddAttachmentResponse(\x01\x12f\n" +
-	"\rGetAttachment\x12(.enlace.operator.v1.GetAttachmentRequest\x1a).enlace.operator.v1.GetAttachmentResponse0\x012\xfd\x02\n" +
+	"\rGetAttachment\x12(.enlace.operator.v1.GetAttachmentRequest\x1a).enlace.operator.v1.GetAttachmentResponse0\x012\x91\x04\n" +
 	"\x15DirectoryQueryService\x12u\n" +
 	"\vListEntries\x12&.enlace.operator.v1.ListEntriesRequest\x1a'.enlace.operator.v1.ListEntriesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/directory\x12v\n" +
 	"\bGetEntry\x12#.enlace.operator.v1.GetEntryRequest\x1a$.enlace.operator.v1.GetEntryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/directory/{name=**}\x12u\n" +
-	"\rFindAuthority\x12(.enlace.operator.v1.FindAuthorityRequest\x1a).enlace.operator.v1.FindAuthorityResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\a/v1/who2\xf3\x01\n" +
+	"\rFindAuthority\x12(.enlace.operator.v1.FindAuthorityRequest\x1a).enlace.operator.v1.FindAuthorityResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\a/v1/who\x12\x91\x01\n" +
+	"\x12GetDirectoryStatus\x12-.enlace.operator.v1.GetDirectoryStatusRequest\x1a..enlace.operator.v1.GetDirectoryStatusResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/directory-status2\xf3\x01\n" +
 	"\vNodeService\x12j\n" +
 	"\tGetStatus\x12$.enlace.operator.v1.GetStatusRequest\x1a%.enlace.operator.v1.GetStatusResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/node\x12x\n" +
@@ -7650,7 +9201,7 @@ func file_enlace_operator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_enlace_operator_v1_operator_proto_rawDescData
 }
 
-var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
+var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 125)
 var file_enlace_operator_v1_operator_proto_goTypes = []any{
 	(*LoginRequest)(nil),                // 0: enlace.operator.v1.LoginRequest
 	(*LoginResponse)(nil),               // 1: enlace.operator.v1.LoginResponse
@@ -7712,236 +9263,257 @@ var file_enlace_operator_v1_operator_proto_goTypes = []any{
 	(*GetAttachmentResponse)(nil),       // 57: enlace.operator.v1.GetAttachmentResponse
 	(*ListEntriesRequest)(nil),          // 58: enlace.operator.v1.ListEntriesRequest
 	(*AuthorityInfo)(nil),               // 59: enlace.operator.v1.AuthorityInfo
-	(*LocalName)(nil),                   // 60: enlace.operator.v1.LocalName
-	(*DeskInfo)(nil),                    // 61: enlace.operator.v1.DeskInfo
-	(*NodeInfo)(nil),                    // 62: enlace.operator.v1.NodeInfo
-	(*StateInfo)(nil),                   // 63: enlace.operator.v1.StateInfo
-	(*ListEntriesResponse)(nil),         // 64: enlace.operator.v1.ListEntriesResponse
-	(*GetEntryRequest)(nil),             // 65: enlace.operator.v1.GetEntryRequest
-	(*GetEntryResponse)(nil),            // 66: enlace.operator.v1.GetEntryResponse
-	(*FindAuthorityRequest)(nil),        // 67: enlace.operator.v1.FindAuthorityRequest
-	(*FindAuthorityResponse)(nil),       // 68: enlace.operator.v1.FindAuthorityResponse
-	(*GetStatusRequest)(nil),            // 69: enlace.operator.v1.GetStatusRequest
-	(*Component)(nil),                   // 70: enlace.operator.v1.Component
-	(*PeerInfo)(nil),                    // 71: enlace.operator.v1.PeerInfo
-	(*GetStatusResponse)(nil),           // 72: enlace.operator.v1.GetStatusResponse
-	(*ExplainPolicyRequest)(nil),        // 73: enlace.operator.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),       // 74: enlace.operator.v1.ExplainPolicyResponse
-	(*AlertDraft)(nil),                  // 75: enlace.operator.v1.AlertDraft
-	(*CreateAlertRequest)(nil),          // 76: enlace.operator.v1.CreateAlertRequest
-	(*CreateAlertResponse)(nil),         // 77: enlace.operator.v1.CreateAlertResponse
-	(*CheckAlertRequest)(nil),           // 78: enlace.operator.v1.CheckAlertRequest
-	(*CheckAlertResponse)(nil),          // 79: enlace.operator.v1.CheckAlertResponse
-	(*PublishAlertRequest)(nil),         // 80: enlace.operator.v1.PublishAlertRequest
-	(*PublishAlertResponse)(nil),        // 81: enlace.operator.v1.PublishAlertResponse
-	(*ApproveAlertRequest)(nil),         // 82: enlace.operator.v1.ApproveAlertRequest
-	(*ApproveAlertResponse)(nil),        // 83: enlace.operator.v1.ApproveAlertResponse
-	(*ReturnAlertRequest)(nil),          // 84: enlace.operator.v1.ReturnAlertRequest
-	(*ReturnAlertResponse)(nil),         // 85: enlace.operator.v1.ReturnAlertResponse
-	(*UpdateAlertRequest)(nil),          // 86: enlace.operator.v1.UpdateAlertRequest
-	(*UpdateAlertResponse)(nil),         // 87: enlace.operator.v1.UpdateAlertResponse
-	(*CancelAlertRequest)(nil),          // 88: enlace.operator.v1.CancelAlertRequest
-	(*CancelAlertResponse)(nil),         // 89: enlace.operator.v1.CancelAlertResponse
-	(*ListAlertsRequest)(nil),           // 90: enlace.operator.v1.ListAlertsRequest
-	(*AlertSummary)(nil),                // 91: enlace.operator.v1.AlertSummary
-	(*ListAlertsResponse)(nil),          // 92: enlace.operator.v1.ListAlertsResponse
-	(*GetAlertRequest)(nil),             // 93: enlace.operator.v1.GetAlertRequest
-	(*AlertStep)(nil),                   // 94: enlace.operator.v1.AlertStep
-	(*GetAlertResponse)(nil),            // 95: enlace.operator.v1.GetAlertResponse
-	(*WatchAlertsRequest)(nil),          // 96: enlace.operator.v1.WatchAlertsRequest
-	(*WatchAlertsResponse)(nil),         // 97: enlace.operator.v1.WatchAlertsResponse
-	(*GiveFeedbackRequest)(nil),         // 98: enlace.operator.v1.GiveFeedbackRequest
-	(*GiveFeedbackResponse)(nil),        // 99: enlace.operator.v1.GiveFeedbackResponse
-	(*ListHoldersRequest)(nil),          // 100: enlace.operator.v1.ListHoldersRequest
-	(*Holder)(nil),                      // 101: enlace.operator.v1.Holder
-	(*ListHoldersResponse)(nil),         // 102: enlace.operator.v1.ListHoldersResponse
-	(*AddAlertFileRequest)(nil),         // 103: enlace.operator.v1.AddAlertFileRequest
-	(*AddAlertFileResponse)(nil),        // 104: enlace.operator.v1.AddAlertFileResponse
-	(*GetAlertFileRequest)(nil),         // 105: enlace.operator.v1.GetAlertFileRequest
-	(*GetAlertFileResponse)(nil),        // 106: enlace.operator.v1.GetAlertFileResponse
-	(*Subscription)(nil),                // 107: enlace.operator.v1.Subscription
-	(*AddSubscriptionRequest)(nil),      // 108: enlace.operator.v1.AddSubscriptionRequest
-	(*AddSubscriptionResponse)(nil),     // 109: enlace.operator.v1.AddSubscriptionResponse
-	(*ApproveSubscriptionRequest)(nil),  // 110: enlace.operator.v1.ApproveSubscriptionRequest
-	(*ApproveSubscriptionResponse)(nil), // 111: enlace.operator.v1.ApproveSubscriptionResponse
-	(*ListSubscriptionsRequest)(nil),    // 112: enlace.operator.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),   // 113: enlace.operator.v1.ListSubscriptionsResponse
-	(*RemoveSubscriptionRequest)(nil),   // 114: enlace.operator.v1.RemoveSubscriptionRequest
-	(*RemoveSubscriptionResponse)(nil),  // 115: enlace.operator.v1.RemoveSubscriptionResponse
-	(*v1.Request)(nil),                  // 116: enlace.format.v1.Request
-	(*v1.Ask)(nil),                      // 117: enlace.format.v1.Ask
-	(*v1.Subject)(nil),                  // 118: enlace.format.v1.Subject
-	(*v1.Acknowledgement)(nil),          // 119: enlace.format.v1.Acknowledgement
-	(*v1.Answer)(nil),                   // 120: enlace.format.v1.Answer
-	(*v1.Refusal)(nil),                  // 121: enlace.format.v1.Refusal
-	(*v1.Closing)(nil),                  // 122: enlace.format.v1.Closing
-	(*v1.AttachmentNote)(nil),           // 123: enlace.format.v1.AttachmentNote
-	(*v1.AlertNotice)(nil),              // 124: enlace.format.v1.AlertNotice
-	(*v1.File)(nil),                     // 125: enlace.format.v1.File
-	(*v1.Cancellation)(nil),             // 126: enlace.format.v1.Cancellation
-	(*v1.Feedback)(nil),                 // 127: enlace.format.v1.Feedback
+	(*CodeInfo)(nil),                    // 60: enlace.operator.v1.CodeInfo
+	(*CompetenceInfo)(nil),              // 61: enlace.operator.v1.CompetenceInfo
+	(*RequirementInfo)(nil),             // 62: enlace.operator.v1.RequirementInfo
+	(*NoticeInfo)(nil),                  // 63: enlace.operator.v1.NoticeInfo
+	(*OpeningInfo)(nil),                 // 64: enlace.operator.v1.OpeningInfo
+	(*LocalName)(nil),                   // 65: enlace.operator.v1.LocalName
+	(*DeskInfo)(nil),                    // 66: enlace.operator.v1.DeskInfo
+	(*NodeInfo)(nil),                    // 67: enlace.operator.v1.NodeInfo
+	(*StateInfo)(nil),                   // 68: enlace.operator.v1.StateInfo
+	(*ListEntriesResponse)(nil),         // 69: enlace.operator.v1.ListEntriesResponse
+	(*GetEntryRequest)(nil),             // 70: enlace.operator.v1.GetEntryRequest
+	(*GetEntryResponse)(nil),            // 71: enlace.operator.v1.GetEntryResponse
+	(*FindAuthorityRequest)(nil),        // 72: enlace.operator.v1.FindAuthorityRequest
+	(*FindAuthorityResponse)(nil),       // 73: enlace.operator.v1.FindAuthorityResponse
+	(*GetDirectoryStatusRequest)(nil),   // 74: enlace.operator.v1.GetDirectoryStatusRequest
+	(*ProofInfo)(nil),                   // 75: enlace.operator.v1.ProofInfo
+	(*OmittedInfo)(nil),                 // 76: enlace.operator.v1.OmittedInfo
+	(*GetDirectoryStatusResponse)(nil),  // 77: enlace.operator.v1.GetDirectoryStatusResponse
+	(*GetStatusRequest)(nil),            // 78: enlace.operator.v1.GetStatusRequest
+	(*Component)(nil),                   // 79: enlace.operator.v1.Component
+	(*PeerInfo)(nil),                    // 80: enlace.operator.v1.PeerInfo
+	(*GetStatusResponse)(nil),           // 81: enlace.operator.v1.GetStatusResponse
+	(*ExplainPolicyRequest)(nil),        // 82: enlace.operator.v1.ExplainPolicyRequest
+	(*ExplainPolicyResponse)(nil),       // 83: enlace.operator.v1.ExplainPolicyResponse
+	(*AlertDraft)(nil),                  // 84: enlace.operator.v1.AlertDraft
+	(*CreateAlertRequest)(nil),          // 85: enlace.operator.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),         // 86: enlace.operator.v1.CreateAlertResponse
+	(*CheckAlertRequest)(nil),           // 87: enlace.operator.v1.CheckAlertRequest
+	(*CheckAlertResponse)(nil),          // 88: enlace.operator.v1.CheckAlertResponse
+	(*PublishAlertRequest)(nil),         // 89: enlace.operator.v1.PublishAlertRequest
+	(*PublishAlertResponse)(nil),        // 90: enlace.operator.v1.PublishAlertResponse
+	(*ApproveAlertRequest)(nil),         // 91: enlace.operator.v1.ApproveAlertRequest
+	(*ApproveAlertResponse)(nil),        // 92: enlace.operator.v1.ApproveAlertResponse
+	(*ReturnAlertRequest)(nil),          // 93: enlace.operator.v1.ReturnAlertRequest
+	(*ReturnAlertResponse)(nil),         // 94: enlace.operator.v1.ReturnAlertResponse
+	(*UpdateAlertRequest)(nil),          // 95: enlace.operator.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),         // 96: enlace.operator.v1.UpdateAlertResponse
+	(*CancelAlertRequest)(nil),          // 97: enlace.operator.v1.CancelAlertRequest
+	(*CancelAlertResponse)(nil),         // 98: enlace.operator.v1.CancelAlertResponse
+	(*ListAlertsRequest)(nil),           // 99: enlace.operator.v1.ListAlertsRequest
+	(*AlertSummary)(nil),                // 100: enlace.operator.v1.AlertSummary
+	(*ListAlertsResponse)(nil),          // 101: enlace.operator.v1.ListAlertsResponse
+	(*GetAlertRequest)(nil),             // 102: enlace.operator.v1.GetAlertRequest
+	(*AlertStep)(nil),                   // 103: enlace.operator.v1.AlertStep
+	(*GetAlertResponse)(nil),            // 104: enlace.operator.v1.GetAlertResponse
+	(*WatchAlertsRequest)(nil),          // 105: enlace.operator.v1.WatchAlertsRequest
+	(*WatchAlertsResponse)(nil),         // 106: enlace.operator.v1.WatchAlertsResponse
+	(*GiveFeedbackRequest)(nil),         // 107: enlace.operator.v1.GiveFeedbackRequest
+	(*GiveFeedbackResponse)(nil),        // 108: enlace.operator.v1.GiveFeedbackResponse
+	(*ListHoldersRequest)(nil),          // 109: enlace.operator.v1.ListHoldersRequest
+	(*Holder)(nil),                      // 110: enlace.operator.v1.Holder
+	(*ListHoldersResponse)(nil),         // 111: enlace.operator.v1.ListHoldersResponse
+	(*AddAlertFileRequest)(nil),         // 112: enlace.operator.v1.AddAlertFileRequest
+	(*AddAlertFileResponse)(nil),        // 113: enlace.operator.v1.AddAlertFileResponse
+	(*GetAlertFileRequest)(nil),         // 114: enlace.operator.v1.GetAlertFileRequest
+	(*GetAlertFileResponse)(nil),        // 115: enlace.operator.v1.GetAlertFileResponse
+	(*Subscription)(nil),                // 116: enlace.operator.v1.Subscription
+	(*AddSubscriptionRequest)(nil),      // 117: enlace.operator.v1.AddSubscriptionRequest
+	(*AddSubscriptionResponse)(nil),     // 118: enlace.operator.v1.AddSubscriptionResponse
+	(*ApproveSubscriptionRequest)(nil),  // 119: enlace.operator.v1.ApproveSubscriptionRequest
+	(*ApproveSubscriptionResponse)(nil), // 120: enlace.operator.v1.ApproveSubscriptionResponse
+	(*ListSubscriptionsRequest)(nil),    // 121: enlace.operator.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),   // 122: enlace.operator.v1.ListSubscriptionsResponse
+	(*RemoveSubscriptionRequest)(nil),   // 123: enlace.operator.v1.RemoveSubscriptionRequest
+	(*RemoveSubscriptionResponse)(nil),  // 124: enlace.operator.v1.RemoveSubscriptionResponse
+	(*v1.Request)(nil),                  // 125: enlace.format.v1.Request
+	(*v1.Ask)(nil),                      // 126: enlace.format.v1.Ask
+	(*v1.Subject)(nil),                  // 127: enlace.format.v1.Subject
+	(*v1.Acknowledgement)(nil),          // 128: enlace.format.v1.Acknowledgement
+	(*v1.Answer)(nil),                   // 129: enlace.format.v1.Answer
+	(*v1.Refusal)(nil),                  // 130: enlace.format.v1.Refusal
+	(*v1.Closing)(nil),                  // 131: enlace.format.v1.Closing
+	(*v1.AttachmentNote)(nil),           // 132: enlace.format.v1.AttachmentNote
+	(*v1.AlertNotice)(nil),              // 133: enlace.format.v1.AlertNotice
+	(*v1.File)(nil),                     // 134: enlace.format.v1.File
+	(*v1.Cancellation)(nil),             // 135: enlace.format.v1.Cancellation
+	(*v1.Feedback)(nil),                 // 136: enlace.format.v1.Feedback
 }
 var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
 	9,   // 0: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
 	16,  // 1: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
-	116, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
-	117, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
-	118, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
+	125, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
+	126, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
+	127, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
 	24,  // 5: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
 	28,  // 6: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
 	37,  // 7: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
 	40,  // 8: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
-	119, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	120, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
-	121, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
-	122, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
-	118, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
+	128, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	129, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
+	130, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
+	131, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
+	127, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
 	37,  // 14: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	116, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
-	117, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
-	118, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
+	125, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
+	126, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
+	127, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
 	41,  // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
 	42,  // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
 	37,  // 20: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	119, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	120, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	118, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	121, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	122, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	123, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	60,  // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
-	61,  // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
-	63,  // 29: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
-	59,  // 30: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	62,  // 31: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
-	63,  // 32: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
-	59,  // 33: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
-	62,  // 34: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
-	59,  // 35: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	70,  // 36: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	71,  // 37: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	124, // 38: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
-	118, // 39: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
-	125, // 40: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
-	75,  // 41: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	28,  // 42: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
-	75,  // 43: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	91,  // 44: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
-	126, // 45: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
-	127, // 46: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
-	91,  // 47: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
-	124, // 48: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
-	118, // 49: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
-	125, // 50: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
-	41,  // 51: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	94,  // 52: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
-	95,  // 53: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
-	127, // 54: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
-	101, // 55: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
-	123, // 56: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	107, // 57: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
-	107, // 58: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
-	0,   // 59: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	2,   // 60: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	4,   // 61: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	6,   // 62: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	8,   // 63: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	11,  // 64: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	13,  // 65: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	15,  // 66: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	18,  // 67: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	20,  // 68: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	22,  // 69: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	25,  // 70: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	27,  // 71: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	30,  // 72: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	32,  // 73: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	34,  // 74: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	36,  // 75: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	39,  // 76: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	44,  // 77: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	46,  // 78: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	48,  // 79: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	50,  // 80: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	52,  // 81: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	76,  // 82: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
-	78,  // 83: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
-	80,  // 84: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
-	82,  // 85: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
-	84,  // 86: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
-	86,  // 87: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
-	88,  // 88: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
-	90,  // 89: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
-	93,  // 90: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
-	96,  // 91: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
-	98,  // 92: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
-	100, // 93: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
-	103, // 94: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
-	105, // 95: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
-	108, // 96: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
-	110, // 97: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
-	112, // 98: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
-	114, // 99: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
-	54,  // 100: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	56,  // 101: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	58,  // 102: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	65,  // 103: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	67,  // 104: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	69,  // 105: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	73,  // 106: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	1,   // 107: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	3,   // 108: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	5,   // 109: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	7,   // 110: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	10,  // 111: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	12,  // 112: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	14,  // 113: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	17,  // 114: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	19,  // 115: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	21,  // 116: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	23,  // 117: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	26,  // 118: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	29,  // 119: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	31,  // 120: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	33,  // 121: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	35,  // 122: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	38,  // 123: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	43,  // 124: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	45,  // 125: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	47,  // 126: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	49,  // 127: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	51,  // 128: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	53,  // 129: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	77,  // 130: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
-	79,  // 131: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
-	81,  // 132: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
-	83,  // 133: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
-	85,  // 134: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
-	87,  // 135: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
-	89,  // 136: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
-	92,  // 137: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
-	95,  // 138: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
-	97,  // 139: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
-	99,  // 140: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
-	102, // 141: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
-	104, // 142: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
-	106, // 143: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
-	109, // 144: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
-	111, // 145: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
-	113, // 146: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
-	115, // 147: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
-	55,  // 148: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	57,  // 149: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	64,  // 150: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	66,  // 151: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	68,  // 152: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	72,  // 153: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	74,  // 154: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	107, // [107:155] is the sub-list for method output_type
-	59,  // [59:107] is the sub-list for method input_type
-	59,  // [59:59] is the sub-list for extension type_name
-	59,  // [59:59] is the sub-list for extension extendee
-	0,   // [0:59] is the sub-list for field type_name
+	128, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	129, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	127, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	130, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	131, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	132, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	65,  // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
+	66,  // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
+	61,  // 29: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
+	62,  // 30: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
+	63,  // 31: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
+	60,  // 32: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	64,  // 33: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
+	60,  // 34: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	68,  // 35: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
+	59,  // 36: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	67,  // 37: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
+	68,  // 38: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
+	59,  // 39: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
+	67,  // 40: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
+	59,  // 41: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	59,  // 42: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
+	60,  // 43: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
+	75,  // 44: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
+	76,  // 45: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
+	79,  // 46: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	80,  // 47: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	133, // 48: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	127, // 49: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	134, // 50: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	84,  // 51: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	28,  // 52: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	84,  // 53: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	100, // 54: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	135, // 55: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	136, // 56: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	100, // 57: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	133, // 58: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	127, // 59: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	134, // 60: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	41,  // 61: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	103, // 62: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	104, // 63: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	136, // 64: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	110, // 65: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	132, // 66: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	116, // 67: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	116, // 68: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	0,   // 69: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	2,   // 70: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	4,   // 71: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	6,   // 72: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	8,   // 73: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	11,  // 74: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	13,  // 75: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	15,  // 76: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	18,  // 77: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	20,  // 78: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	22,  // 79: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	25,  // 80: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	27,  // 81: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	30,  // 82: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	32,  // 83: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	34,  // 84: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	36,  // 85: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	39,  // 86: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	44,  // 87: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	46,  // 88: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	48,  // 89: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	50,  // 90: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	52,  // 91: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	85,  // 92: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	87,  // 93: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	89,  // 94: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	91,  // 95: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	93,  // 96: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	95,  // 97: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	97,  // 98: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	99,  // 99: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	102, // 100: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	105, // 101: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	107, // 102: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	109, // 103: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	112, // 104: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	114, // 105: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	117, // 106: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	119, // 107: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	121, // 108: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	123, // 109: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	54,  // 110: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	56,  // 111: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	58,  // 112: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	70,  // 113: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	72,  // 114: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	74,  // 115: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
+	78,  // 116: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	82,  // 117: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	1,   // 118: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	3,   // 119: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	5,   // 120: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	7,   // 121: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	10,  // 122: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	12,  // 123: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	14,  // 124: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	17,  // 125: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	19,  // 126: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	21,  // 127: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	23,  // 128: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	26,  // 129: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	29,  // 130: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	31,  // 131: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	33,  // 132: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	35,  // 133: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	38,  // 134: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	43,  // 135: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	45,  // 136: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	47,  // 137: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	49,  // 138: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	51,  // 139: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	53,  // 140: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	86,  // 141: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	88,  // 142: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	90,  // 143: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	92,  // 144: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	94,  // 145: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	96,  // 146: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	98,  // 147: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	101, // 148: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	104, // 149: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	106, // 150: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	108, // 151: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	111, // 152: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	113, // 153: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	115, // 154: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	118, // 155: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	120, // 156: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	122, // 157: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	124, // 158: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	55,  // 159: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	57,  // 160: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	69,  // 161: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	71,  // 162: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	73,  // 163: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	77,  // 164: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
+	81,  // 165: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	83,  // 166: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	118, // [118:167] is the sub-list for method output_type
+	69,  // [69:118] is the sub-list for method input_type
+	69,  // [69:69] is the sub-list for extension type_name
+	69,  // [69:69] is the sub-list for extension extendee
+	0,   // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
@@ -7955,7 +9527,7 @@ func file_enlace_operator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_operator_v1_operator_proto_rawDesc), len(file_enlace_operator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   116,
+			NumMessages:   125,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

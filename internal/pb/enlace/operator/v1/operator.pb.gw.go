@@ -1445,6 +1445,8 @@ func local_request_DirectoryQueryService_ListEntries_0(ctx context.Context, mars
 	return msg, metadata, err
 }
 
+var filter_DirectoryQueryService_GetEntry_0 = &utilities.DoubleArray{Encoding: map[string]int{"name": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
 func request_DirectoryQueryService_GetEntry_0(ctx context.Context, marshaler runtime.Marshaler, client DirectoryQueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq GetEntryRequest
@@ -1458,6 +1460,12 @@ func request_DirectoryQueryService_GetEntry_0(ctx context.Context, marshaler run
 	protoReq.Name, err = runtime.String(val)
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_DirectoryQueryService_GetEntry_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	if req.Body != nil {
 		_, _ = io.Copy(io.Discard, req.Body)
@@ -1479,6 +1487,12 @@ func local_request_DirectoryQueryService_GetEntry_0(ctx context.Context, marshal
 	protoReq.Name, err = runtime.String(val)
 	if err != nil {
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "name", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_DirectoryQueryService_GetEntry_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	msg, err := server.GetEntry(ctx, &protoReq)
 	return msg, metadata, err
@@ -1516,6 +1530,27 @@ func local_request_DirectoryQueryService_FindAuthority_0(ctx context.Context, ma
 		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
 	}
 	msg, err := server.FindAuthority(ctx, &protoReq)
+	return msg, metadata, err
+}
+
+func request_DirectoryQueryService_GetDirectoryStatus_0(ctx context.Context, marshaler runtime.Marshaler, client DirectoryQueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetDirectoryStatusRequest
+		metadata runtime.ServerMetadata
+	)
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.GetDirectoryStatus(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_DirectoryQueryService_GetDirectoryStatus_0(ctx context.Context, marshaler runtime.Marshaler, server DirectoryQueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq GetDirectoryStatusRequest
+		metadata runtime.ServerMetadata
+	)
+	msg, err := server.GetDirectoryStatus(ctx, &protoReq)
 	return msg, metadata, err
 }
 
@@ -2430,6 +2465,26 @@ func RegisterDirectoryQueryServiceHandlerServer(ctx context.Context, mux *runtim
 			return
 		}
 		forward_DirectoryQueryService_FindAuthority_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_DirectoryQueryService_GetDirectoryStatus_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/enlace.operator.v1.DirectoryQueryService/GetDirectoryStatus", runtime.WithHTTPPathPattern("/v1/directory-status"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 
 	return nil
@@ -3500,19 +3555,38 @@ func RegisterDirectoryQueryServiceHandlerClient(ctx context.Context, mux *runtim
 		}
 		forward_DirectoryQueryService_FindAuthority_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_DirectoryQueryService_GetDirectoryStatus_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/enlace.operator.v1.DirectoryQueryService/GetDirectoryStatus", runtime.WithHTTPPathPattern("/v1/directory-status"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
 var (
-	pattern_DirectoryQueryService_ListEntries_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "directory"}, ""))
-	pattern_DirectoryQueryService_GetEntry_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 3, 0, 4, 1, 5, 2}, []string{"v1", "directory", "name"}, ""))
-	pattern_DirectoryQueryService_FindAuthority_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "who"}, ""))
+	pattern_DirectoryQueryService_ListEntries_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "directory"}, ""))
+	pattern_DirectoryQueryService_GetEntry_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 3, 0, 4, 1, 5, 2}, []string{"v1", "directory", "name"}, ""))
+	pattern_DirectoryQueryService_FindAuthority_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "who"}, ""))
+	pattern_DirectoryQueryService_GetDirectoryStatus_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "directory-status"}, ""))
 )
 
 var (
-	forward_DirectoryQueryService_ListEntries_0   = runtime.ForwardResponseMessage
-	forward_DirectoryQueryService_GetEntry_0      = runtime.ForwardResponseMessage
-	forward_DirectoryQueryService_FindAuthority_0 = runtime.ForwardResponseMessage
+	forward_DirectoryQueryService_ListEntries_0        = runtime.ForwardResponseMessage
+	forward_DirectoryQueryService_GetEntry_0           = runtime.ForwardResponseMessage
+	forward_DirectoryQueryService_FindAuthority_0      = runtime.ForwardResponseMessage
+	forward_DirectoryQueryService_GetDirectoryStatus_0 = runtime.ForwardResponseMessage
 )
 
 // RegisterNodeServiceHandlerFromEndpoint is same as RegisterNodeServiceHandler but

@@ -2096,9 +2096,10 @@ var AttachmentService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	DirectoryQueryService_ListEntries_FullMethodName   = "/enlace.operator.v1.DirectoryQueryService/ListEntries"
-	DirectoryQueryService_GetEntry_FullMethodName      = "/enlace.operator.v1.DirectoryQueryService/GetEntry"
-	DirectoryQueryService_FindAuthority_FullMethodName = "/enlace.operator.v1.DirectoryQueryService/FindAuthority"
+	DirectoryQueryService_ListEntries_FullMethodName        = "/enlace.operator.v1.DirectoryQueryService/ListEntries"
+	DirectoryQueryService_GetEntry_FullMethodName           = "/enlace.operator.v1.DirectoryQueryService/GetEntry"
+	DirectoryQueryService_FindAuthority_FullMethodName      = "/enlace.operator.v1.DirectoryQueryService/FindAuthority"
+	DirectoryQueryService_GetDirectoryStatus_FullMethodName = "/enlace.operator.v1.DirectoryQueryService/GetDirectoryStatus"
 )
 
 // DirectoryQueryServiceClient is the client API for DirectoryQueryService service.
@@ -2111,6 +2112,8 @@ type DirectoryQueryServiceClient interface {
 	GetEntry(ctx context.Context, in *GetEntryRequest, opts ...grpc.CallOption) (*GetEntryResponse, error)
 	// FindAuthority answers "who do I ask?".
 	FindAuthority(ctx context.Context, in *FindAuthorityRequest, opts ...grpc.CallOption) (*FindAuthorityResponse, error)
+	// GetDirectoryStatus says which log the node holds, who stands behind it, and what is wrong with it.
+	GetDirectoryStatus(ctx context.Context, in *GetDirectoryStatusRequest, opts ...grpc.CallOption) (*GetDirectoryStatusResponse, error)
 }
 
 type directoryQueryServiceClient struct {
@@ -2151,6 +2154,16 @@ func (c *directoryQueryServiceClient) FindAuthority(ctx context.Context, in *Fin
 	return out, nil
 }
 
+func (c *directoryQueryServiceClient) GetDirectoryStatus(ctx context.Context, in *GetDirectoryStatusRequest, opts ...grpc.CallOption) (*GetDirectoryStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDirectoryStatusResponse)
+	err := c.cc.Invoke(ctx, DirectoryQueryService_GetDirectoryStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DirectoryQueryServiceServer is the server API for DirectoryQueryService service.
 // All implementations must embed UnimplementedDirectoryQueryServiceServer
 // for forward compatibility.
@@ -2161,6 +2174,8 @@ type DirectoryQueryServiceServer interface {
 	GetEntry(context.Context, *GetEntryRequest) (*GetEntryResponse, error)
 	// FindAuthority answers "who do I ask?".
 	FindAuthority(context.Context, *FindAuthorityRequest) (*FindAuthorityResponse, error)
+	// GetDirectoryStatus says which log the node holds, who stands behind it, and what is wrong with it.
+	GetDirectoryStatus(context.Context, *GetDirectoryStatusRequest) (*GetDirectoryStatusResponse, error)
 	mustEmbedUnimplementedDirectoryQueryServiceServer()
 }
 
@@ -2179,6 +2194,9 @@ func (UnimplementedDirectoryQueryServiceServer) GetEntry(context.Context, *GetEn
 }
 func (UnimplementedDirectoryQueryServiceServer) FindAuthority(context.Context, *FindAuthorityRequest) (*FindAuthorityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindAuthority not implemented")
+}
+func (UnimplementedDirectoryQueryServiceServer) GetDirectoryStatus(context.Context, *GetDirectoryStatusRequest) (*GetDirectoryStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDirectoryStatus not implemented")
 }
 func (UnimplementedDirectoryQueryServiceServer) mustEmbedUnimplementedDirectoryQueryServiceServer() {}
 func (UnimplementedDirectoryQueryServiceServer) testEmbeddedByValue()                               {}
@@ -2255,6 +2273,24 @@ func _DirectoryQueryService_FindAuthority_Handler(srv interface{}, ctx context.C
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DirectoryQueryService_GetDirectoryStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDirectoryStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryQueryServiceServer).GetDirectoryStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryQueryService_GetDirectoryStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryQueryServiceServer).GetDirectoryStatus(ctx, req.(*GetDirectoryStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DirectoryQueryService_ServiceDesc is the grpc.ServiceDesc for DirectoryQueryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2273,6 +2309,10 @@ var DirectoryQueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FindAuthority",
 			Handler:    _DirectoryQueryService_FindAuthority_Handler,
+		},
+		{
+			MethodName: "GetDirectoryStatus",
+			Handler:    _DirectoryQueryService_GetDirectoryStatus_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
