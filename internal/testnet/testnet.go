@@ -52,6 +52,8 @@ type Options struct {
 	// Relay is given each address at which a node will listen for others, and returns the one that they are told: that
 	// of a relay which slows, cuts or records. Nil = they are told the first.
 	Relay func(listen string) (string, error)
+	// HubRelay is the same for the hub's two addresses, of the directory and of the bus.
+	HubRelay func(listen string) (string, error)
 }
 
 // Network is a hub and its members, running.
@@ -61,6 +63,8 @@ type Network struct {
 	HubAddr     string
 	// BusAddr is where the hub's bus listens.
 	BusAddr string
+	// hubTold and busTold are what nodes are told instead.
+	hubTold, busTold string
 	// Hub is the hub's own directory; HubDir its folder.
 	Hub      *hub.Daemon
 	HubDir   string
@@ -126,8 +130,12 @@ func (o Options) filled() Options {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
 	}
+	straight := func(listen string) (string, error) { return listen, nil }
 	if o.Relay == nil {
-		o.Relay = func(listen string) (string, error) { return listen, nil }
+		o.Relay = straight
+	}
+	if o.HubRelay == nil {
+		o.HubRelay = straight
 	}
 	return o
 }
@@ -152,6 +160,12 @@ func (n *Network) found(context.Context) error {
 	if n.BusAddr, err = n.freePort(); err != nil {
 		return err
 	}
+	if n.hubTold, err = n.HubRelay(n.HubAddr); err != nil {
+		return err
+	}
+	if n.busTold, err = n.HubRelay(n.BusAddr); err != nil {
+		return err
+	}
 	var public []authority.PublicKey
 	for _, name := range []string{"ana", "luis"} {
 		if err := os.MkdirAll(n.Dir, 0o700); err != nil {
@@ -165,7 +179,7 @@ func (n *Network) found(context.Context) error {
 		public = append(public, key.Public())
 	}
 	made, err := hub.Init(hub.InitOptions{
-		Dir: n.HubDir, Name: networkName, Stewards: public, Threshold: 2, Advertise: []string{n.HubAddr}, Listen: n.HubAddr, ListenNATS: n.BusAddr,
+		Dir: n.HubDir, Name: networkName, Stewards: public, Threshold: 2, Advertise: []string{n.hubTold}, Listen: n.HubAddr, ListenNATS: n.BusAddr,
 		UnlockFile: filepath.Join(n.Dir, "hub.unlock"), UnlockOnDataDisk: true, Clock: n.Clock, Random: rand.Reader,
 	})
 	if err != nil {
@@ -207,6 +221,7 @@ func (n *Network) startHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cfg.AdvertiseNATS = []string{n.busTold}
 	ready := make(chan *hub.Daemon, 1)
 	stop, err := background(ctx, ready, func(ctx context.Context) error {
 		return hub.Run(ctx, cfg, hub.Options{Clock: n.Clock, Log: n.Log, Ready: func(d *hub.Daemon) { ready <- d }})
@@ -301,7 +316,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	}
 	m := &Member{State: name.State(), Authority: a.Name, Dir: filepath.Join(n.Dir, state), Passwords: map[string]string{}}
 	made, err := node.Init(ctx, node.InitOptions{
-		Dir: m.Dir, Node: name, Authorities: []node.NewAuthority{a}, NoteVerbale: "NV 1/2026", Fingerprint: n.Fingerprint, Hubs: []string{n.HubAddr},
+		Dir: m.Dir, Node: name, Authorities: []node.NewAuthority{a}, NoteVerbale: "NV 1/2026", Fingerprint: n.Fingerprint, Hubs: []string{n.hubTold},
 		Advertise: advertise, Listen: peerAddr, OperatorGRPC: operatorAddr, FourEyes: n.FourEyes,
 		Unlock:          node.InitUnlock{File: filepath.Join(n.Dir, state+".unlock"), OnDataDisk: true},
 		StatePassphrase: func() (keyring.Passphrase, error) { return quick(), nil },
