@@ -348,7 +348,7 @@ func (s *side) start() {
 	identity := wire.NodeIdentity(w.current, w.now)
 	s.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify), Changed: identity.Changed,
 		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
-	peer.Register(s.server, inbox{greets{s}}, s.Broadcaster, shelf{})
+	peer.Register(s.server, inbox{greets{s}}, s.Broadcaster, shelf{}, nil)
 	go func() { _ = s.server.Serve(s.listen) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})
@@ -561,7 +561,7 @@ func (s *side) hostile(road peer.Road) *wire.Server {
 	identity := wire.NodeIdentity(w.current, w.now)
 	server := wire.NewServer(wire.ServerOptions{TLS: s.ring.NodeSource(id, nil, w.now).ServerTLS(identity.Verify), Changed: identity.Changed,
 		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
-	peer.Register(server, inbox{greets{s}}, road, shelf{})
+	peer.Register(server, inbox{greets{s}}, road, shelf{}, nil)
 	go func() { _ = server.Serve(s.listen) }()
 	return server
 }

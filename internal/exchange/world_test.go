@@ -248,7 +248,7 @@ func (s *side) start() {
 	identity := wire.NodeIdentity(w.current, w.now)
 	s.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify), Changed: identity.Changed,
 		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
-	peer.Register(s.server, s.Exchange, nil, nil)
+	peer.Register(s.server, s.Exchange, nil, nil, nil)
 	go func() { _ = s.server.Serve(s.listen) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})

@@ -278,7 +278,7 @@ func (d *daemon) peerServer() *wire.Server {
 		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }),
 		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10},
 	})
-	peer.Register(s, d.exchange, d.broadcast, d.alerts)
+	peer.Register(s, d.exchange, d.broadcast, d.alerts, nil)
 	return s
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
@@ -77,7 +78,7 @@ func (c *Courier) Close() {
 // link finds or makes the connection to a node. A node that moved gets a new one.
 func (c *Courier) link(to directory.NodeEntry, bulk bool) (*link, error) {
 	if len(to.Endpoints) == 0 {
-		return nil, fault.New(fault.Retry, "outbound-only", "reach node", "the node declares no address: it has to dial us")
+		return nil, outboundOnly()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,6 +91,10 @@ func (c *Courier) link(to directory.NodeEntry, bulk bool) (*link, error) {
 		_ = l.conn.Close()
 	}
 	return c.dial(to, name, to.Endpoints[0])
+}
+
+func outboundOnly() error {
+	return fault.New(fault.Retry, "outbound-only", "reach node", "the node declares no address: it has to dial us")
 }
 
 func declared(to directory.NodeEntry, addr string) bool {
@@ -174,6 +179,59 @@ func (c *Courier) on(ctx context.Context, to directory.NodeEntry, bulk bool, cal
 		c.failed(to, bulk, l, err)
 	}
 	return err
+}
+
+// isLive reports whether a connection to a node is open now.
+func (c *Courier) isLive(node authority.Node) bool {
+	_, ok := c.openLink(node)
+	return ok
+}
+
+// Live are the nodes to which a connection is open now.
+func (c *Courier) Live() []authority.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []authority.Node
+	for name, l := range c.links {
+		if !name.bulk && l.conn.GetState() == connectivity.Ready {
+			all = append(all, name.node)
+		}
+	}
+	return all
+}
+
+func (c *Courier) openLink(node authority.Node) (*link, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.links[linkName{node, false}]
+	return l, l != nil && l.conn.GetState() == connectivity.Ready
+}
+
+// reach runs calls over the open connection to a node; where there is none, or it does not answer, over one to each of the
+// node's addresses in turn. Those are closed afterwards: to tell everybody something once must not leave everybody
+// connected with everybody. Nobody is greeted.
+func (c *Courier) reach(ctx context.Context, to directory.NodeEntry, call func(peerv1.PeerServiceClient) error) error {
+	if l, ok := c.openLink(to.Node); ok {
+		if err := call(l.client); !fault.Is(err, fault.Retry) || ctx.Err() != nil {
+			return err
+		}
+	}
+	err := outboundOnly()
+	for _, addr := range to.Endpoints {
+		if err = c.reachAt(to.Node, addr, call); !fault.Is(err, fault.Retry) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *Courier) reachAt(node authority.Node, addr string, call func(peerv1.PeerServiceClient) error) error {
+	conn, err := wire.Dial(addr, wire.ClientOptions{TLS: c.tls(node), Changed: c.current.Changed})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return call(peerv1.NewPeerServiceClient(conn))
 }
 
 // Deliver hands over an envelope and returns the peer's receipt, unverified.

@@ -33,12 +33,13 @@ type server struct {
 	inbox Inbox
 	road  Road
 	shelf Shelf
+	mesh  *Mesh
 }
 
-// Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context. Road and shelf
-// are nil where a node takes part in no alerts.
-func Register(s grpc.ServiceRegistrar, inbox Inbox, road Road, shelf Shelf) {
-	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox, road: road, shelf: shelf})
+// Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context and lets in whom
+// Allow lets in. Road and shelf are nil where a node takes part in no alerts, mesh where it gives nothing of the directory.
+func Register(s grpc.ServiceRegistrar, inbox Inbox, road Road, shelf Shelf, mesh *Mesh) {
+	peerv1.RegisterPeerServiceServer(s, &server{inbox: inbox, road: road, shelf: shelf, mesh: mesh})
 }
 
 // caller is who calls, by their certificate alone. PROTOCOL 10.1.
@@ -113,7 +114,7 @@ func (s *server) PushAttachment(stream grpc.ClientStreamingServer[peerv1.PushAtt
 	if len(first.GetData()) > slice {
 		return tooLong()
 	}
-	src := &slices{recv: stream.Recv, rest: first.GetData()}
+	src := &pieces{recv: stream.Recv, rest: first.GetData()}
 	st, err := s.inbox.ReceiveAttachment(stream.Context(), from, ref, first.GetOffset(), src)
 	if err != nil {
 		return err
@@ -125,13 +126,13 @@ func tooLong() error {
 	return fault.New(fault.Invalid, "malformed", "receive attachment", "a slice is too large or names an attachment again")
 }
 
-// slices reads the data of a stream as one file. It holds one message at a time.
-type slices struct {
+// pieces reads the data of a stream as one file. It holds one message at a time.
+type pieces struct {
 	recv func() (*peerv1.PushAttachmentRequest, error)
 	rest []byte
 }
 
-func (s *slices) Read(p []byte) (int, error) {
+func (s *pieces) Read(p []byte) (int, error) {
 	for len(s.rest) == 0 {
 		m, err := s.recv()
 		if errors.Is(err, io.EOF) {

@@ -94,6 +94,20 @@ func VisitorIdentity(current *directory.Current, now func() time.Time) Identity 
 	}}
 }
 
+// MemberIdentity is for a node's door to other nodes. It accepts those of VisitorIdentity who are somebody: nodes, suspended
+// ones too, and holders of a state or steward key. Barred says that a node or a holder's state is suspended; whoever is
+// Barred may only hand in statements. All others are refused, as by NodeIdentity. PROTOCOL 10.1, 10.10.
+func MemberIdentity(current *directory.Current, now func() time.Time) Identity {
+	visitor := VisitorIdentity(current, now)
+	return Identity{current, now, func(v directory.View, leaf *x509.Certificate) (Peer, error) {
+		p, err := visitor.judge(v, leaf)
+		if err == nil && !p.IsNode() && !p.IsHolder() {
+			return Peer{}, p.Barred
+		}
+		return p, err
+	}}
+}
+
 func visitingNode(v directory.View, leaf *x509.Certificate) Peer {
 	node, err := nodeOf(v, leaf)
 	if err != nil {
