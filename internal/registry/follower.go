@@ -9,10 +9,12 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
+	"golang.org/x/mod/sumdb/tlog"
 	"google.golang.org/grpc"
 
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/merkle"
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
 )
 
@@ -42,6 +44,20 @@ type FollowerOptions struct {
 	// "not-a-statement", "invalid-entries", "out-of-order" and "beyond-log", once until the hub sends a valid entry.
 	Alarm func(error)
 	Sync  Sync
+	// Cosigner is this node's witness; nil: it cosigns nothing.
+	Cosigner Cosigner
+	// Anchor is a recently published head, "size root" (root in base64) or the signed note; empty = none.
+	Anchor string
+	// OnSight is called for each restriction newly in force here that did not come from the hub's log, once it is
+	// durable, to be pushed to peers; may be nil. It must not wait.
+	OnSight func(signed []byte)
+}
+
+// Cosigner is a witness's memory and key ([witness.Cosigner]).
+type Cosigner interface {
+	// Cosign stores the checkpoint, whose root must be root(size), and then signs it. Errors: Conflict "rollback",
+	// "not-consistent".
+	Cosign(c merkle.Checkpoint, root func(size int64) (tlog.Hash, error), now time.Time) (line []byte, err error)
 }
 
 // Follower is the directory as a node has it: its own verified copy of the log, kept up to date by Run, usable
