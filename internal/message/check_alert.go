@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/fault"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
 
@@ -79,14 +80,8 @@ func (f *findings) alertHeader(c AlertCompose) {
 
 // category wants a registered category of two tokens that is in use; domain.md 5.
 func (f *findings) category(field, s string) {
-	entry, ok := f.lists.Entry("crime-categories", s)
-	switch {
-	case !ok:
-		f.fail(field, "choose one of the list crime-categories")
-	case !strings.Contains(s, "."):
-		f.fail(field, "a group alone is for subscriptions; choose a category of it, such as its .general")
-	case entry.Fields["status"] != "active":
-		f.fail(field, "the category is not in use")
+	if err := f.lists.CheckCategory(s); err != nil {
+		f.fail(field, fault.As(err).Say)
 	}
 }
 

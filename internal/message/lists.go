@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/csv"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -92,6 +93,45 @@ func (l Lists) add(list string, e Entry) {
 	}
 	l.byName[list][e.Code] = e
 	l.order[list] = append(l.order[list], e.Code)
+}
+
+// With is the lists with one of them replaced by entries, in their order. The lists themselves stay as they are.
+func (l Lists) With(list string, entries []Entry) Lists {
+	next := Lists{byName: maps.Clone(l.byName), order: maps.Clone(l.order)}
+	delete(next.byName, list)
+	delete(next.order, list)
+	for _, e := range entries {
+		next.add(list, e)
+	}
+	return next
+}
+
+// All is every entry of a list, in its order.
+func (l Lists) All(list string) []Entry {
+	var all []Entry
+	for _, code := range l.order[list] {
+		all = append(all, l.byName[list][code])
+	}
+	return all
+}
+
+// CheckCategory wants a category of two tokens that is in use, for what is newly said; what was said before under one
+// that is in use no longer stays readable. domain.md 5, PROTOCOL 4.18. Invalid "unknown-code", "not-a-category",
+// "not-in-use", where the successor is named if there is one.
+func (l Lists) CheckCategory(slug string) error {
+	refuse := func(code, say string) error { return fault.New(fault.Invalid, code, "look up category", say) }
+	e, ok := l.Entry("crime-categories", slug)
+	switch {
+	case !ok:
+		return refuse("unknown-code", "choose one of the list crime-categories")
+	case !strings.Contains(slug, "."):
+		return refuse("not-a-category", "a group alone is for subscriptions; choose a category of it, such as its .general")
+	case e.Fields["status"] == "active":
+		return nil
+	case e.Fields["successor"] != "":
+		return refuse("not-in-use", "the category is not in use any more; use "+e.Fields["successor"])
+	}
+	return refuse("not-in-use", "the category is not in use")
 }
 
 // Has reports whether a list has the code. An unknown list has none.

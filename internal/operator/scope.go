@@ -75,6 +75,7 @@ var accesses = map[string]access{
 	operatorv1.DirectoryQueryService_ListEntries_FullMethodName:        {token: true, scope: people.ScopeDirectoryRead},
 	operatorv1.DirectoryQueryService_GetEntry_FullMethodName:           {token: true, scope: people.ScopeDirectoryRead},
 	operatorv1.DirectoryQueryService_FindAuthority_FullMethodName:      {token: true, scope: people.ScopeDirectoryRead},
+	operatorv1.DirectoryQueryService_ListCodes_FullMethodName:          {token: true},
 	operatorv1.DirectoryQueryService_GetDirectoryStatus_FullMethodName: {token: true, scope: people.ScopeDirectoryRead},
 
 	operatorv1.NodeService_GetStatus_FullMethodName:     {token: true, scope: people.ScopeNodeRead},

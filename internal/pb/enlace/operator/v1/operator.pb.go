@@ -5090,6 +5090,181 @@ func (x *FindAuthorityResponse) GetSuccessor() string {
 	return ""
 }
 
+type ListCodesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCodesRequest) Reset() {
+	*x = ListCodesRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCodesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCodesRequest) ProtoMessage() {}
+
+func (x *ListCodesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCodesRequest.ProtoReflect.Descriptor instead.
+func (*ListCodesRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+}
+
+type RegisteredCode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Of categories: "active", "proposed" or "deprecated". New messages may have active ones alone.
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// What takes the place of a deprecated one; may be empty.
+	Successor     string       `protobuf:"bytes,3,opt,name=successor,proto3" json:"successor,omitempty"`
+	Titles        []*LocalName `protobuf:"bytes,4,rep,name=titles,proto3" json:"titles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisteredCode) Reset() {
+	*x = RegisteredCode{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisteredCode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisteredCode) ProtoMessage() {}
+
+func (x *RegisteredCode) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisteredCode.ProtoReflect.Descriptor instead.
+func (*RegisteredCode) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *RegisteredCode) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *RegisteredCode) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *RegisteredCode) GetSuccessor() string {
+	if x != nil {
+		return x.Successor
+	}
+	return ""
+}
+
+func (x *RegisteredCode) GetTitles() []*LocalName {
+	if x != nil {
+		return x.Titles
+	}
+	return nil
+}
+
+type ListCodesResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Categories  []*RegisteredCode      `protobuf:"bytes,1,rep,name=categories,proto3" json:"categories,omitempty"`
+	Instruments []*RegisteredCode      `protobuf:"bytes,2,rep,name=instruments,proto3" json:"instruments,omitempty"`
+	// The directory registers categories; else the list is the one this node's program ships with.
+	CategoriesRegistered  bool `protobuf:"varint,3,opt,name=categories_registered,json=categoriesRegistered,proto3" json:"categories_registered,omitempty"`
+	InstrumentsRegistered bool `protobuf:"varint,4,opt,name=instruments_registered,json=instrumentsRegistered,proto3" json:"instruments_registered,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *ListCodesResponse) Reset() {
+	*x = ListCodesResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCodesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCodesResponse) ProtoMessage() {}
+
+func (x *ListCodesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCodesResponse.ProtoReflect.Descriptor instead.
+func (*ListCodesResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *ListCodesResponse) GetCategories() []*RegisteredCode {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *ListCodesResponse) GetInstruments() []*RegisteredCode {
+	if x != nil {
+		return x.Instruments
+	}
+	return nil
+}
+
+func (x *ListCodesResponse) GetCategoriesRegistered() bool {
+	if x != nil {
+		return x.CategoriesRegistered
+	}
+	return false
+}
+
+func (x *ListCodesResponse) GetInstrumentsRegistered() bool {
+	if x != nil {
+		return x.InstrumentsRegistered
+	}
+	return false
+}
+
 type GetDirectoryStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -5098,7 +5273,7 @@ type GetDirectoryStatusRequest struct {
 
 func (x *GetDirectoryStatusRequest) Reset() {
 	*x = GetDirectoryStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5110,7 +5285,7 @@ func (x *GetDirectoryStatusRequest) String() string {
 func (*GetDirectoryStatusRequest) ProtoMessage() {}
 
 func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5123,7 +5298,7 @@ func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 // ProofInfo is kept evidence against the hub.
@@ -5142,7 +5317,7 @@ type ProofInfo struct {
 
 func (x *ProofInfo) Reset() {
 	*x = ProofInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5154,7 +5329,7 @@ func (x *ProofInfo) String() string {
 func (*ProofInfo) ProtoMessage() {}
 
 func (x *ProofInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5167,7 +5342,7 @@ func (x *ProofInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProofInfo.ProtoReflect.Descriptor instead.
 func (*ProofInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ProofInfo) GetKind() string {
@@ -5213,7 +5388,7 @@ type OmittedInfo struct {
 
 func (x *OmittedInfo) Reset() {
 	*x = OmittedInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5225,7 +5400,7 @@ func (x *OmittedInfo) String() string {
 func (*OmittedInfo) ProtoMessage() {}
 
 func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5238,7 +5413,7 @@ func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedInfo.ProtoReflect.Descriptor instead.
 func (*OmittedInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *OmittedInfo) GetHash() string {
@@ -5313,7 +5488,7 @@ type GetDirectoryStatusResponse struct {
 
 func (x *GetDirectoryStatusResponse) Reset() {
 	*x = GetDirectoryStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5325,7 +5500,7 @@ func (x *GetDirectoryStatusResponse) String() string {
 func (*GetDirectoryStatusResponse) ProtoMessage() {}
 
 func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5338,7 +5513,7 @@ func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *GetDirectoryStatusResponse) GetNetwork() string {
@@ -5503,7 +5678,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5515,7 +5690,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5528,7 +5703,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 type Component struct {
@@ -5543,7 +5718,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5555,7 +5730,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5568,7 +5743,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Component) GetName() string {
@@ -5611,7 +5786,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5623,7 +5798,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5636,7 +5811,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *PeerInfo) GetNode() string {
@@ -5686,7 +5861,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5698,7 +5873,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5711,7 +5886,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -5801,7 +5976,7 @@ type ExplainPolicyRequest struct {
 
 func (x *ExplainPolicyRequest) Reset() {
 	*x = ExplainPolicyRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5813,7 +5988,7 @@ func (x *ExplainPolicyRequest) String() string {
 func (*ExplainPolicyRequest) ProtoMessage() {}
 
 func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5826,7 +6001,7 @@ func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ExplainPolicyRequest) GetAction() string {
@@ -5856,7 +6031,7 @@ type ExplainPolicyResponse struct {
 
 func (x *ExplainPolicyResponse) Reset() {
 	*x = ExplainPolicyResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5868,7 +6043,7 @@ func (x *ExplainPolicyResponse) String() string {
 func (*ExplainPolicyResponse) ProtoMessage() {}
 
 func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5881,7 +6056,7 @@ func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ExplainPolicyResponse) GetSource() string {
@@ -5940,7 +6115,7 @@ type AlertDraft struct {
 
 func (x *AlertDraft) Reset() {
 	*x = AlertDraft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5952,7 +6127,7 @@ func (x *AlertDraft) String() string {
 func (*AlertDraft) ProtoMessage() {}
 
 func (x *AlertDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5965,7 +6140,7 @@ func (x *AlertDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertDraft.ProtoReflect.Descriptor instead.
 func (*AlertDraft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *AlertDraft) GetAuthority() string {
@@ -6054,7 +6229,7 @@ type CreateAlertRequest struct {
 
 func (x *CreateAlertRequest) Reset() {
 	*x = CreateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6066,7 +6241,7 @@ func (x *CreateAlertRequest) String() string {
 func (*CreateAlertRequest) ProtoMessage() {}
 
 func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6079,7 +6254,7 @@ func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
 func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *CreateAlertRequest) GetDraft() *AlertDraft {
@@ -6099,7 +6274,7 @@ type CreateAlertResponse struct {
 
 func (x *CreateAlertResponse) Reset() {
 	*x = CreateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6111,7 +6286,7 @@ func (x *CreateAlertResponse) String() string {
 func (*CreateAlertResponse) ProtoMessage() {}
 
 func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6124,7 +6299,7 @@ func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
 func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *CreateAlertResponse) GetId() string {
@@ -6143,7 +6318,7 @@ type CheckAlertRequest struct {
 
 func (x *CheckAlertRequest) Reset() {
 	*x = CheckAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6155,7 +6330,7 @@ func (x *CheckAlertRequest) String() string {
 func (*CheckAlertRequest) ProtoMessage() {}
 
 func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6168,7 +6343,7 @@ func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertRequest.ProtoReflect.Descriptor instead.
 func (*CheckAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *CheckAlertRequest) GetId() string {
@@ -6190,7 +6365,7 @@ type CheckAlertResponse struct {
 
 func (x *CheckAlertResponse) Reset() {
 	*x = CheckAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6202,7 +6377,7 @@ func (x *CheckAlertResponse) String() string {
 func (*CheckAlertResponse) ProtoMessage() {}
 
 func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6215,7 +6390,7 @@ func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertResponse.ProtoReflect.Descriptor instead.
 func (*CheckAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CheckAlertResponse) GetFindings() []*Finding {
@@ -6248,7 +6423,7 @@ type PublishAlertRequest struct {
 
 func (x *PublishAlertRequest) Reset() {
 	*x = PublishAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6260,7 +6435,7 @@ func (x *PublishAlertRequest) String() string {
 func (*PublishAlertRequest) ProtoMessage() {}
 
 func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6273,7 +6448,7 @@ func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertRequest.ProtoReflect.Descriptor instead.
 func (*PublishAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PublishAlertRequest) GetId() string {
@@ -6297,7 +6472,7 @@ type PublishAlertResponse struct {
 
 func (x *PublishAlertResponse) Reset() {
 	*x = PublishAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6309,7 +6484,7 @@ func (x *PublishAlertResponse) String() string {
 func (*PublishAlertResponse) ProtoMessage() {}
 
 func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6322,7 +6497,7 @@ func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertResponse.ProtoReflect.Descriptor instead.
 func (*PublishAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PublishAlertResponse) GetStatus() string {
@@ -6364,7 +6539,7 @@ type ApproveAlertRequest struct {
 
 func (x *ApproveAlertRequest) Reset() {
 	*x = ApproveAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6376,7 +6551,7 @@ func (x *ApproveAlertRequest) String() string {
 func (*ApproveAlertRequest) ProtoMessage() {}
 
 func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6389,7 +6564,7 @@ func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertRequest.ProtoReflect.Descriptor instead.
 func (*ApproveAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ApproveAlertRequest) GetId() string {
@@ -6419,7 +6594,7 @@ type ApproveAlertResponse struct {
 
 func (x *ApproveAlertResponse) Reset() {
 	*x = ApproveAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6431,7 +6606,7 @@ func (x *ApproveAlertResponse) String() string {
 func (*ApproveAlertResponse) ProtoMessage() {}
 
 func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6444,7 +6619,7 @@ func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertResponse.ProtoReflect.Descriptor instead.
 func (*ApproveAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ApproveAlertResponse) GetStatus() string {
@@ -6485,7 +6660,7 @@ type ReturnAlertRequest struct {
 
 func (x *ReturnAlertRequest) Reset() {
 	*x = ReturnAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6497,7 +6672,7 @@ func (x *ReturnAlertRequest) String() string {
 func (*ReturnAlertRequest) ProtoMessage() {}
 
 func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6510,7 +6685,7 @@ func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertRequest.ProtoReflect.Descriptor instead.
 func (*ReturnAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ReturnAlertRequest) GetId() string {
@@ -6536,7 +6711,7 @@ type ReturnAlertResponse struct {
 
 func (x *ReturnAlertResponse) Reset() {
 	*x = ReturnAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6548,7 +6723,7 @@ func (x *ReturnAlertResponse) String() string {
 func (*ReturnAlertResponse) ProtoMessage() {}
 
 func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6561,7 +6736,7 @@ func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertResponse.ProtoReflect.Descriptor instead.
 func (*ReturnAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ReturnAlertResponse) GetStatus() string {
@@ -6582,7 +6757,7 @@ type UpdateAlertRequest struct {
 
 func (x *UpdateAlertRequest) Reset() {
 	*x = UpdateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6594,7 +6769,7 @@ func (x *UpdateAlertRequest) String() string {
 func (*UpdateAlertRequest) ProtoMessage() {}
 
 func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6607,7 +6782,7 @@ func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *UpdateAlertRequest) GetId() string {
@@ -6633,7 +6808,7 @@ type UpdateAlertResponse struct {
 
 func (x *UpdateAlertResponse) Reset() {
 	*x = UpdateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6645,7 +6820,7 @@ func (x *UpdateAlertResponse) String() string {
 func (*UpdateAlertResponse) ProtoMessage() {}
 
 func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6658,7 +6833,7 @@ func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *UpdateAlertResponse) GetStatus() string {
@@ -6680,7 +6855,7 @@ type CancelAlertRequest struct {
 
 func (x *CancelAlertRequest) Reset() {
 	*x = CancelAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6692,7 +6867,7 @@ func (x *CancelAlertRequest) String() string {
 func (*CancelAlertRequest) ProtoMessage() {}
 
 func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6705,7 +6880,7 @@ func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertRequest.ProtoReflect.Descriptor instead.
 func (*CancelAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *CancelAlertRequest) GetId() string {
@@ -6741,7 +6916,7 @@ type CancelAlertResponse struct {
 
 func (x *CancelAlertResponse) Reset() {
 	*x = CancelAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6753,7 +6928,7 @@ func (x *CancelAlertResponse) String() string {
 func (*CancelAlertResponse) ProtoMessage() {}
 
 func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6766,7 +6941,7 @@ func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertResponse.ProtoReflect.Descriptor instead.
 func (*CancelAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *CancelAlertResponse) GetStatus() string {
@@ -6806,7 +6981,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6818,7 +6993,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6831,7 +7006,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ListAlertsRequest) GetDirection() string {
@@ -6907,7 +7082,7 @@ type AlertSummary struct {
 
 func (x *AlertSummary) Reset() {
 	*x = AlertSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6919,7 +7094,7 @@ func (x *AlertSummary) String() string {
 func (*AlertSummary) ProtoMessage() {}
 
 func (x *AlertSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6932,7 +7107,7 @@ func (x *AlertSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertSummary.ProtoReflect.Descriptor instead.
 func (*AlertSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *AlertSummary) GetId() string {
@@ -7071,7 +7246,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7083,7 +7258,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7096,7 +7271,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*AlertSummary {
@@ -7122,7 +7297,7 @@ type GetAlertRequest struct {
 
 func (x *GetAlertRequest) Reset() {
 	*x = GetAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7134,7 +7309,7 @@ func (x *GetAlertRequest) String() string {
 func (*GetAlertRequest) ProtoMessage() {}
 
 func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7147,7 +7322,7 @@ func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *GetAlertRequest) GetId() string {
@@ -7177,7 +7352,7 @@ type AlertStep struct {
 
 func (x *AlertStep) Reset() {
 	*x = AlertStep{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7189,7 +7364,7 @@ func (x *AlertStep) String() string {
 func (*AlertStep) ProtoMessage() {}
 
 func (x *AlertStep) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7202,7 +7377,7 @@ func (x *AlertStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertStep.ProtoReflect.Descriptor instead.
 func (*AlertStep) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *AlertStep) GetMessageId() string {
@@ -7287,7 +7462,7 @@ type GetAlertResponse struct {
 
 func (x *GetAlertResponse) Reset() {
 	*x = GetAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7299,7 +7474,7 @@ func (x *GetAlertResponse) String() string {
 func (*GetAlertResponse) ProtoMessage() {}
 
 func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7312,7 +7487,7 @@ func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *GetAlertResponse) GetSummary() *AlertSummary {
@@ -7383,7 +7558,7 @@ type WatchAlertsRequest struct {
 
 func (x *WatchAlertsRequest) Reset() {
 	*x = WatchAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7395,7 +7570,7 @@ func (x *WatchAlertsRequest) String() string {
 func (*WatchAlertsRequest) ProtoMessage() {}
 
 func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7408,7 +7583,7 @@ func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsRequest.ProtoReflect.Descriptor instead.
 func (*WatchAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *WatchAlertsRequest) GetCursor() string {
@@ -7435,7 +7610,7 @@ type WatchAlertsResponse struct {
 
 func (x *WatchAlertsResponse) Reset() {
 	*x = WatchAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7447,7 +7622,7 @@ func (x *WatchAlertsResponse) String() string {
 func (*WatchAlertsResponse) ProtoMessage() {}
 
 func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7460,7 +7635,7 @@ func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsResponse.ProtoReflect.Descriptor instead.
 func (*WatchAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *WatchAlertsResponse) GetCursor() string {
@@ -7487,7 +7662,7 @@ type GiveFeedbackRequest struct {
 
 func (x *GiveFeedbackRequest) Reset() {
 	*x = GiveFeedbackRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7499,7 +7674,7 @@ func (x *GiveFeedbackRequest) String() string {
 func (*GiveFeedbackRequest) ProtoMessage() {}
 
 func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7512,7 +7687,7 @@ func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *GiveFeedbackRequest) GetId() string {
@@ -7540,7 +7715,7 @@ type GiveFeedbackResponse struct {
 
 func (x *GiveFeedbackResponse) Reset() {
 	*x = GiveFeedbackResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7552,7 +7727,7 @@ func (x *GiveFeedbackResponse) String() string {
 func (*GiveFeedbackResponse) ProtoMessage() {}
 
 func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7565,7 +7740,7 @@ func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *GiveFeedbackResponse) GetMessageId() string {
@@ -7591,7 +7766,7 @@ type ListHoldersRequest struct {
 
 func (x *ListHoldersRequest) Reset() {
 	*x = ListHoldersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7603,7 +7778,7 @@ func (x *ListHoldersRequest) String() string {
 func (*ListHoldersRequest) ProtoMessage() {}
 
 func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7616,7 +7791,7 @@ func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListHoldersRequest) GetId() string {
@@ -7645,7 +7820,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7657,7 +7832,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7670,7 +7845,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Holder) GetNode() string {
@@ -7734,7 +7909,7 @@ type ListHoldersResponse struct {
 
 func (x *ListHoldersResponse) Reset() {
 	*x = ListHoldersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7746,7 +7921,7 @@ func (x *ListHoldersResponse) String() string {
 func (*ListHoldersResponse) ProtoMessage() {}
 
 func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7759,7 +7934,7 @@ func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *ListHoldersResponse) GetHolders() []*Holder {
@@ -7803,7 +7978,7 @@ type AddAlertFileRequest struct {
 
 func (x *AddAlertFileRequest) Reset() {
 	*x = AddAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7815,7 +7990,7 @@ func (x *AddAlertFileRequest) String() string {
 func (*AddAlertFileRequest) ProtoMessage() {}
 
 func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7828,7 +8003,7 @@ func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*AddAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *AddAlertFileRequest) GetAlertId() string {
@@ -7864,7 +8039,7 @@ type AddAlertFileResponse struct {
 
 func (x *AddAlertFileResponse) Reset() {
 	*x = AddAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7876,7 +8051,7 @@ func (x *AddAlertFileResponse) String() string {
 func (*AddAlertFileResponse) ProtoMessage() {}
 
 func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7889,7 +8064,7 @@ func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*AddAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *AddAlertFileResponse) GetIndex() uint32 {
@@ -7923,7 +8098,7 @@ type GetAlertFileRequest struct {
 
 func (x *GetAlertFileRequest) Reset() {
 	*x = GetAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7935,7 +8110,7 @@ func (x *GetAlertFileRequest) String() string {
 func (*GetAlertFileRequest) ProtoMessage() {}
 
 func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7948,7 +8123,7 @@ func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *GetAlertFileRequest) GetAlertId() string {
@@ -7974,7 +8149,7 @@ type GetAlertFileResponse struct {
 
 func (x *GetAlertFileResponse) Reset() {
 	*x = GetAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7986,7 +8161,7 @@ func (x *GetAlertFileResponse) String() string {
 func (*GetAlertFileResponse) ProtoMessage() {}
 
 func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7999,7 +8174,7 @@ func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *GetAlertFileResponse) GetData() []byte {
@@ -8031,7 +8206,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8043,7 +8218,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8056,7 +8231,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Subscription) GetId() string {
@@ -8131,7 +8306,7 @@ type AddSubscriptionRequest struct {
 
 func (x *AddSubscriptionRequest) Reset() {
 	*x = AddSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8143,7 +8318,7 @@ func (x *AddSubscriptionRequest) String() string {
 func (*AddSubscriptionRequest) ProtoMessage() {}
 
 func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8156,7 +8331,7 @@ func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *AddSubscriptionRequest) GetSubscription() *Subscription {
@@ -8176,7 +8351,7 @@ type AddSubscriptionResponse struct {
 
 func (x *AddSubscriptionResponse) Reset() {
 	*x = AddSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8188,7 +8363,7 @@ func (x *AddSubscriptionResponse) String() string {
 func (*AddSubscriptionResponse) ProtoMessage() {}
 
 func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8201,7 +8376,7 @@ func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *AddSubscriptionResponse) GetId() string {
@@ -8227,7 +8402,7 @@ type ApproveSubscriptionRequest struct {
 
 func (x *ApproveSubscriptionRequest) Reset() {
 	*x = ApproveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8239,7 +8414,7 @@ func (x *ApproveSubscriptionRequest) String() string {
 func (*ApproveSubscriptionRequest) ProtoMessage() {}
 
 func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8252,7 +8427,7 @@ func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ApproveSubscriptionRequest) GetId() string {
@@ -8271,7 +8446,7 @@ type ApproveSubscriptionResponse struct {
 
 func (x *ApproveSubscriptionResponse) Reset() {
 	*x = ApproveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8283,7 +8458,7 @@ func (x *ApproveSubscriptionResponse) String() string {
 func (*ApproveSubscriptionResponse) ProtoMessage() {}
 
 func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8296,7 +8471,7 @@ func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *ApproveSubscriptionResponse) GetStatus() string {
@@ -8314,7 +8489,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8326,7 +8501,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8339,7 +8514,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
 }
 
 type ListSubscriptionsResponse struct {
@@ -8351,7 +8526,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8363,7 +8538,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8376,7 +8551,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -8395,7 +8570,7 @@ type RemoveSubscriptionRequest struct {
 
 func (x *RemoveSubscriptionRequest) Reset() {
 	*x = RemoveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8407,7 +8582,7 @@ func (x *RemoveSubscriptionRequest) String() string {
 func (*RemoveSubscriptionRequest) ProtoMessage() {}
 
 func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8420,7 +8595,7 @@ func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *RemoveSubscriptionRequest) GetId() string {
@@ -8438,7 +8613,7 @@ type RemoveSubscriptionResponse struct {
 
 func (x *RemoveSubscriptionResponse) Reset() {
 	*x = RemoveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8450,7 +8625,7 @@ func (x *RemoveSubscriptionResponse) String() string {
 func (*RemoveSubscriptionResponse) ProtoMessage() {}
 
 func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8463,7 +8638,7 @@ func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{127}
 }
 
 var File_enlace_operator_v1_operator_proto protoreflect.FileDescriptor
@@ -8865,7 +9040,20 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x1c\n" +
 	"\tfreshness\x18\x06 \x01(\tR\tfreshness\x128\n" +
 	"\bcategory\x18\a \x01(\v2\x1c.enlace.operator.v1.CodeInfoR\bcategory\x12\x1c\n" +
-	"\tsuccessor\x18\b \x01(\tR\tsuccessor\"\x1b\n" +
+	"\tsuccessor\x18\b \x01(\tR\tsuccessor\"\x12\n" +
+	"\x10ListCodesRequest\"\x91\x01\n" +
+	"\x0eRegisteredCode\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1c\n" +
+	"\tsuccessor\x18\x03 \x01(\tR\tsuccessor\x125\n" +
+	"\x06titles\x18\x04 \x03(\v2\x1d.enlace.operator.v1.LocalNameR\x06titles\"\x89\x02\n" +
+	"\x11ListCodesResponse\x12B\n" +
+	"\n" +
+	"categories\x18\x01 \x03(\v2\".enlace.operator.v1.RegisteredCodeR\n" +
+	"categories\x12D\n" +
+	"\vinstruments\x18\x02 \x03(\v2\".enlace.operator.v1.RegisteredCodeR\vinstruments\x123\n" +
+	"\x15categories_registered\x18\x03 \x01(\bR\x14categoriesRegistered\x125\n" +
+	"\x16instruments_registered\x18\x04 \x01(\bR\x15instrumentsRegistered\"\x1b\n" +
 	"\x19GetDirectoryStatusRequest\"a\n" +
 	"\tProofInfo\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
@@ -9177,12 +9365,13 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\x12RemoveSubscription\x12-.enlace.operator.v1.RemoveSubscriptionRequest\x1a..enlace.operator.v1.RemoveSubscriptionResponse\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/subscriptions/{id}2\xe3\x01\n" +
 	"\x11AttachmentService\x12f\n" +
 	"\rAddAttachment\x12(.enlace.operator.v1.AddAttachmentRequest\x1a).enlace.operator.v1.AddAttachmentResponse(\x01\x12f\n" +
-	"\rGetAttachment\x12(.enlace.operator.v1.GetAttachmentRequest\x1a).enlace.operator.v1.GetAttachmentResponse0\x012\x91\x04\n" +
+	"\rGetAttachment\x12(.enlace.operator.v1.GetAttachmentRequest\x1a).enlace.operator.v1.GetAttachmentResponse0\x012\xfe\x04\n" +
 	"\x15DirectoryQueryService\x12u\n" +
 	"\vListEntries\x12&.enlace.operator.v1.ListEntriesRequest\x1a'.enlace.operator.v1.ListEntriesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/directory\x12v\n" +
 	"\bGetEntry\x12#.enlace.operator.v1.GetEntryRequest\x1a$.enlace.operator.v1.GetEntryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/directory/{name=**}\x12u\n" +
 	"\rFindAuthority\x12(.enlace.operator.v1.FindAuthorityRequest\x1a).enlace.operator.v1.FindAuthorityResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\a/v1/who\x12\x91\x01\n" +
-	"\x12GetDirectoryStatus\x12-.enlace.operator.v1.GetDirectoryStatusRequest\x1a..enlace.operator.v1.GetDirectoryStatusResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/directory-status2\xf3\x01\n" +
+	"\x12GetDirectoryStatus\x12-.enlace.operator.v1.GetDirectoryStatusRequest\x1a..enlace.operator.v1.GetDirectoryStatusResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/directory-status\x12k\n" +
+	"\tListCodes\x12$.enlace.operator.v1.ListCodesRequest\x1a%.enlace.operator.v1.ListCodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/codes2\xf3\x01\n" +
 	"\vNodeService\x12j\n" +
 	"\tGetStatus\x12$.enlace.operator.v1.GetStatusRequest\x1a%.enlace.operator.v1.GetStatusResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/node\x12x\n" +
@@ -9201,7 +9390,7 @@ func file_enlace_operator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_enlace_operator_v1_operator_proto_rawDescData
 }
 
-var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 125)
+var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 128)
 var file_enlace_operator_v1_operator_proto_goTypes = []any{
 	(*LoginRequest)(nil),                // 0: enlace.operator.v1.LoginRequest
 	(*LoginResponse)(nil),               // 1: enlace.operator.v1.LoginResponse
@@ -9277,98 +9466,101 @@ var file_enlace_operator_v1_operator_proto_goTypes = []any{
 	(*GetEntryResponse)(nil),            // 71: enlace.operator.v1.GetEntryResponse
 	(*FindAuthorityRequest)(nil),        // 72: enlace.operator.v1.FindAuthorityRequest
 	(*FindAuthorityResponse)(nil),       // 73: enlace.operator.v1.FindAuthorityResponse
-	(*GetDirectoryStatusRequest)(nil),   // 74: enlace.operator.v1.GetDirectoryStatusRequest
-	(*ProofInfo)(nil),                   // 75: enlace.operator.v1.ProofInfo
-	(*OmittedInfo)(nil),                 // 76: enlace.operator.v1.OmittedInfo
-	(*GetDirectoryStatusResponse)(nil),  // 77: enlace.operator.v1.GetDirectoryStatusResponse
-	(*GetStatusRequest)(nil),            // 78: enlace.operator.v1.GetStatusRequest
-	(*Component)(nil),                   // 79: enlace.operator.v1.Component
-	(*PeerInfo)(nil),                    // 80: enlace.operator.v1.PeerInfo
-	(*GetStatusResponse)(nil),           // 81: enlace.operator.v1.GetStatusResponse
-	(*ExplainPolicyRequest)(nil),        // 82: enlace.operator.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),       // 83: enlace.operator.v1.ExplainPolicyResponse
-	(*AlertDraft)(nil),                  // 84: enlace.operator.v1.AlertDraft
-	(*CreateAlertRequest)(nil),          // 85: enlace.operator.v1.CreateAlertRequest
-	(*CreateAlertResponse)(nil),         // 86: enlace.operator.v1.CreateAlertResponse
-	(*CheckAlertRequest)(nil),           // 87: enlace.operator.v1.CheckAlertRequest
-	(*CheckAlertResponse)(nil),          // 88: enlace.operator.v1.CheckAlertResponse
-	(*PublishAlertRequest)(nil),         // 89: enlace.operator.v1.PublishAlertRequest
-	(*PublishAlertResponse)(nil),        // 90: enlace.operator.v1.PublishAlertResponse
-	(*ApproveAlertRequest)(nil),         // 91: enlace.operator.v1.ApproveAlertRequest
-	(*ApproveAlertResponse)(nil),        // 92: enlace.operator.v1.ApproveAlertResponse
-	(*ReturnAlertRequest)(nil),          // 93: enlace.operator.v1.ReturnAlertRequest
-	(*ReturnAlertResponse)(nil),         // 94: enlace.operator.v1.ReturnAlertResponse
-	(*UpdateAlertRequest)(nil),          // 95: enlace.operator.v1.UpdateAlertRequest
-	(*UpdateAlertResponse)(nil),         // 96: enlace.operator.v1.UpdateAlertResponse
-	(*CancelAlertRequest)(nil),          // 97: enlace.operator.v1.CancelAlertRequest
-	(*CancelAlertResponse)(nil),         // 98: enlace.operator.v1.CancelAlertResponse
-	(*ListAlertsRequest)(nil),           // 99: enlace.operator.v1.ListAlertsRequest
-	(*AlertSummary)(nil),                // 100: enlace.operator.v1.AlertSummary
-	(*ListAlertsResponse)(nil),          // 101: enlace.operator.v1.ListAlertsResponse
-	(*GetAlertRequest)(nil),             // 102: enlace.operator.v1.GetAlertRequest
-	(*AlertStep)(nil),                   // 103: enlace.operator.v1.AlertStep
-	(*GetAlertResponse)(nil),            // 104: enlace.operator.v1.GetAlertResponse
-	(*WatchAlertsRequest)(nil),          // 105: enlace.operator.v1.WatchAlertsRequest
-	(*WatchAlertsResponse)(nil),         // 106: enlace.operator.v1.WatchAlertsResponse
-	(*GiveFeedbackRequest)(nil),         // 107: enlace.operator.v1.GiveFeedbackRequest
-	(*GiveFeedbackResponse)(nil),        // 108: enlace.operator.v1.GiveFeedbackResponse
-	(*ListHoldersRequest)(nil),          // 109: enlace.operator.v1.ListHoldersRequest
-	(*Holder)(nil),                      // 110: enlace.operator.v1.Holder
-	(*ListHoldersResponse)(nil),         // 111: enlace.operator.v1.ListHoldersResponse
-	(*AddAlertFileRequest)(nil),         // 112: enlace.operator.v1.AddAlertFileRequest
-	(*AddAlertFileResponse)(nil),        // 113: enlace.operator.v1.AddAlertFileResponse
-	(*GetAlertFileRequest)(nil),         // 114: enlace.operator.v1.GetAlertFileRequest
-	(*GetAlertFileResponse)(nil),        // 115: enlace.operator.v1.GetAlertFileResponse
-	(*Subscription)(nil),                // 116: enlace.operator.v1.Subscription
-	(*AddSubscriptionRequest)(nil),      // 117: enlace.operator.v1.AddSubscriptionRequest
-	(*AddSubscriptionResponse)(nil),     // 118: enlace.operator.v1.AddSubscriptionResponse
-	(*ApproveSubscriptionRequest)(nil),  // 119: enlace.operator.v1.ApproveSubscriptionRequest
-	(*ApproveSubscriptionResponse)(nil), // 120: enlace.operator.v1.ApproveSubscriptionResponse
-	(*ListSubscriptionsRequest)(nil),    // 121: enlace.operator.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),   // 122: enlace.operator.v1.ListSubscriptionsResponse
-	(*RemoveSubscriptionRequest)(nil),   // 123: enlace.operator.v1.RemoveSubscriptionRequest
-	(*RemoveSubscriptionResponse)(nil),  // 124: enlace.operator.v1.RemoveSubscriptionResponse
-	(*v1.Request)(nil),                  // 125: enlace.format.v1.Request
-	(*v1.Ask)(nil),                      // 126: enlace.format.v1.Ask
-	(*v1.Subject)(nil),                  // 127: enlace.format.v1.Subject
-	(*v1.Acknowledgement)(nil),          // 128: enlace.format.v1.Acknowledgement
-	(*v1.Answer)(nil),                   // 129: enlace.format.v1.Answer
-	(*v1.Refusal)(nil),                  // 130: enlace.format.v1.Refusal
-	(*v1.Closing)(nil),                  // 131: enlace.format.v1.Closing
-	(*v1.AttachmentNote)(nil),           // 132: enlace.format.v1.AttachmentNote
-	(*v1.AlertNotice)(nil),              // 133: enlace.format.v1.AlertNotice
-	(*v1.File)(nil),                     // 134: enlace.format.v1.File
-	(*v1.Cancellation)(nil),             // 135: enlace.format.v1.Cancellation
-	(*v1.Feedback)(nil),                 // 136: enlace.format.v1.Feedback
+	(*ListCodesRequest)(nil),            // 74: enlace.operator.v1.ListCodesRequest
+	(*RegisteredCode)(nil),              // 75: enlace.operator.v1.RegisteredCode
+	(*ListCodesResponse)(nil),           // 76: enlace.operator.v1.ListCodesResponse
+	(*GetDirectoryStatusRequest)(nil),   // 77: enlace.operator.v1.GetDirectoryStatusRequest
+	(*ProofInfo)(nil),                   // 78: enlace.operator.v1.ProofInfo
+	(*OmittedInfo)(nil),                 // 79: enlace.operator.v1.OmittedInfo
+	(*GetDirectoryStatusResponse)(nil),  // 80: enlace.operator.v1.GetDirectoryStatusResponse
+	(*GetStatusRequest)(nil),            // 81: enlace.operator.v1.GetStatusRequest
+	(*Component)(nil),                   // 82: enlace.operator.v1.Component
+	(*PeerInfo)(nil),                    // 83: enlace.operator.v1.PeerInfo
+	(*GetStatusResponse)(nil),           // 84: enlace.operator.v1.GetStatusResponse
+	(*ExplainPolicyRequest)(nil),        // 85: enlace.operator.v1.ExplainPolicyRequest
+	(*ExplainPolicyResponse)(nil),       // 86: enlace.operator.v1.ExplainPolicyResponse
+	(*AlertDraft)(nil),                  // 87: enlace.operator.v1.AlertDraft
+	(*CreateAlertRequest)(nil),          // 88: enlace.operator.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),         // 89: enlace.operator.v1.CreateAlertResponse
+	(*CheckAlertRequest)(nil),           // 90: enlace.operator.v1.CheckAlertRequest
+	(*CheckAlertResponse)(nil),          // 91: enlace.operator.v1.CheckAlertResponse
+	(*PublishAlertRequest)(nil),         // 92: enlace.operator.v1.PublishAlertRequest
+	(*PublishAlertResponse)(nil),        // 93: enlace.operator.v1.PublishAlertResponse
+	(*ApproveAlertRequest)(nil),         // 94: enlace.operator.v1.ApproveAlertRequest
+	(*ApproveAlertResponse)(nil),        // 95: enlace.operator.v1.ApproveAlertResponse
+	(*ReturnAlertRequest)(nil),          // 96: enlace.operator.v1.ReturnAlertRequest
+	(*ReturnAlertResponse)(nil),         // 97: enlace.operator.v1.ReturnAlertResponse
+	(*UpdateAlertRequest)(nil),          // 98: enlace.operator.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),         // 99: enlace.operator.v1.UpdateAlertResponse
+	(*CancelAlertRequest)(nil),          // 100: enlace.operator.v1.CancelAlertRequest
+	(*CancelAlertResponse)(nil),         // 101: enlace.operator.v1.CancelAlertResponse
+	(*ListAlertsRequest)(nil),           // 102: enlace.operator.v1.ListAlertsRequest
+	(*AlertSummary)(nil),                // 103: enlace.operator.v1.AlertSummary
+	(*ListAlertsResponse)(nil),          // 104: enlace.operator.v1.ListAlertsResponse
+	(*GetAlertRequest)(nil),             // 105: enlace.operator.v1.GetAlertRequest
+	(*AlertStep)(nil),                   // 106: enlace.operator.v1.AlertStep
+	(*GetAlertResponse)(nil),            // 107: enlace.operator.v1.GetAlertResponse
+	(*WatchAlertsRequest)(nil),          // 108: enlace.operator.v1.WatchAlertsRequest
+	(*WatchAlertsResponse)(nil),         // 109: enlace.operator.v1.WatchAlertsResponse
+	(*GiveFeedbackRequest)(nil),         // 110: enlace.operator.v1.GiveFeedbackRequest
+	(*GiveFeedbackResponse)(nil),        // 111: enlace.operator.v1.GiveFeedbackResponse
+	(*ListHoldersRequest)(nil),          // 112: enlace.operator.v1.ListHoldersRequest
+	(*Holder)(nil),                      // 113: enlace.operator.v1.Holder
+	(*ListHoldersResponse)(nil),         // 114: enlace.operator.v1.ListHoldersResponse
+	(*AddAlertFileRequest)(nil),         // 115: enlace.operator.v1.AddAlertFileRequest
+	(*AddAlertFileResponse)(nil),        // 116: enlace.operator.v1.AddAlertFileResponse
+	(*GetAlertFileRequest)(nil),         // 117: enlace.operator.v1.GetAlertFileRequest
+	(*GetAlertFileResponse)(nil),        // 118: enlace.operator.v1.GetAlertFileResponse
+	(*Subscription)(nil),                // 119: enlace.operator.v1.Subscription
+	(*AddSubscriptionRequest)(nil),      // 120: enlace.operator.v1.AddSubscriptionRequest
+	(*AddSubscriptionResponse)(nil),     // 121: enlace.operator.v1.AddSubscriptionResponse
+	(*ApproveSubscriptionRequest)(nil),  // 122: enlace.operator.v1.ApproveSubscriptionRequest
+	(*ApproveSubscriptionResponse)(nil), // 123: enlace.operator.v1.ApproveSubscriptionResponse
+	(*ListSubscriptionsRequest)(nil),    // 124: enlace.operator.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),   // 125: enlace.operator.v1.ListSubscriptionsResponse
+	(*RemoveSubscriptionRequest)(nil),   // 126: enlace.operator.v1.RemoveSubscriptionRequest
+	(*RemoveSubscriptionResponse)(nil),  // 127: enlace.operator.v1.RemoveSubscriptionResponse
+	(*v1.Request)(nil),                  // 128: enlace.format.v1.Request
+	(*v1.Ask)(nil),                      // 129: enlace.format.v1.Ask
+	(*v1.Subject)(nil),                  // 130: enlace.format.v1.Subject
+	(*v1.Acknowledgement)(nil),          // 131: enlace.format.v1.Acknowledgement
+	(*v1.Answer)(nil),                   // 132: enlace.format.v1.Answer
+	(*v1.Refusal)(nil),                  // 133: enlace.format.v1.Refusal
+	(*v1.Closing)(nil),                  // 134: enlace.format.v1.Closing
+	(*v1.AttachmentNote)(nil),           // 135: enlace.format.v1.AttachmentNote
+	(*v1.AlertNotice)(nil),              // 136: enlace.format.v1.AlertNotice
+	(*v1.File)(nil),                     // 137: enlace.format.v1.File
+	(*v1.Cancellation)(nil),             // 138: enlace.format.v1.Cancellation
+	(*v1.Feedback)(nil),                 // 139: enlace.format.v1.Feedback
 }
 var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
 	9,   // 0: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
 	16,  // 1: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
-	125, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
-	126, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
-	127, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
+	128, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
+	129, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
+	130, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
 	24,  // 5: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
 	28,  // 6: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
 	37,  // 7: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
 	40,  // 8: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
-	128, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	129, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
-	130, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
-	131, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
-	127, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
+	131, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	132, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
+	133, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
+	134, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
+	130, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
 	37,  // 14: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	125, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
-	126, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
-	127, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
+	128, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
+	129, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
+	130, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
 	41,  // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
 	42,  // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
 	37,  // 20: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	128, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	129, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	127, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	130, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	131, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	132, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	131, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	132, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	130, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	133, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	134, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	135, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
 	65,  // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
 	66,  // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
 	61,  // 29: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
@@ -9386,134 +9578,139 @@ var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
 	59,  // 41: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
 	59,  // 42: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
 	60,  // 43: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
-	75,  // 44: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
-	76,  // 45: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
-	79,  // 46: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	80,  // 47: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	133, // 48: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
-	127, // 49: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
-	134, // 50: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
-	84,  // 51: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	28,  // 52: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
-	84,  // 53: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	100, // 54: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
-	135, // 55: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
-	136, // 56: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
-	100, // 57: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
-	133, // 58: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
-	127, // 59: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
-	134, // 60: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
-	41,  // 61: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	103, // 62: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
-	104, // 63: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
-	136, // 64: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
-	110, // 65: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
-	132, // 66: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	116, // 67: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
-	116, // 68: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
-	0,   // 69: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	2,   // 70: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	4,   // 71: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	6,   // 72: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	8,   // 73: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	11,  // 74: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	13,  // 75: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	15,  // 76: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	18,  // 77: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	20,  // 78: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	22,  // 79: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	25,  // 80: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	27,  // 81: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	30,  // 82: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	32,  // 83: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	34,  // 84: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	36,  // 85: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	39,  // 86: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	44,  // 87: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	46,  // 88: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	48,  // 89: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	50,  // 90: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	52,  // 91: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	85,  // 92: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
-	87,  // 93: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
-	89,  // 94: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
-	91,  // 95: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
-	93,  // 96: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
-	95,  // 97: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
-	97,  // 98: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
-	99,  // 99: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
-	102, // 100: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
-	105, // 101: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
-	107, // 102: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
-	109, // 103: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
-	112, // 104: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
-	114, // 105: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
-	117, // 106: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
-	119, // 107: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
-	121, // 108: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
-	123, // 109: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
-	54,  // 110: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	56,  // 111: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	58,  // 112: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	70,  // 113: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	72,  // 114: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	74,  // 115: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
-	78,  // 116: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	82,  // 117: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	1,   // 118: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	3,   // 119: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	5,   // 120: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	7,   // 121: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	10,  // 122: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	12,  // 123: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	14,  // 124: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	17,  // 125: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	19,  // 126: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	21,  // 127: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	23,  // 128: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	26,  // 129: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	29,  // 130: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	31,  // 131: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	33,  // 132: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	35,  // 133: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	38,  // 134: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	43,  // 135: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	45,  // 136: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	47,  // 137: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	49,  // 138: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	51,  // 139: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	53,  // 140: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	86,  // 141: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
-	88,  // 142: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
-	90,  // 143: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
-	92,  // 144: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
-	94,  // 145: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
-	96,  // 146: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
-	98,  // 147: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
-	101, // 148: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
-	104, // 149: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
-	106, // 150: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
-	108, // 151: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
-	111, // 152: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
-	113, // 153: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
-	115, // 154: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
-	118, // 155: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
-	120, // 156: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
-	122, // 157: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
-	124, // 158: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
-	55,  // 159: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	57,  // 160: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	69,  // 161: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	71,  // 162: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	73,  // 163: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	77,  // 164: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
-	81,  // 165: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	83,  // 166: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	118, // [118:167] is the sub-list for method output_type
-	69,  // [69:118] is the sub-list for method input_type
-	69,  // [69:69] is the sub-list for extension type_name
-	69,  // [69:69] is the sub-list for extension extendee
-	0,   // [0:69] is the sub-list for field type_name
+	65,  // 44: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
+	75,  // 45: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
+	75,  // 46: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
+	78,  // 47: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
+	79,  // 48: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
+	82,  // 49: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	83,  // 50: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	136, // 51: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	130, // 52: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	137, // 53: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	87,  // 54: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	28,  // 55: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	87,  // 56: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	103, // 57: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	138, // 58: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	139, // 59: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	103, // 60: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	136, // 61: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	130, // 62: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	137, // 63: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	41,  // 64: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	106, // 65: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	107, // 66: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	139, // 67: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	113, // 68: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	135, // 69: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	119, // 70: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	119, // 71: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	0,   // 72: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	2,   // 73: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	4,   // 74: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	6,   // 75: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	8,   // 76: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	11,  // 77: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	13,  // 78: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	15,  // 79: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	18,  // 80: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	20,  // 81: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	22,  // 82: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	25,  // 83: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	27,  // 84: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	30,  // 85: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	32,  // 86: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	34,  // 87: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	36,  // 88: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	39,  // 89: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	44,  // 90: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	46,  // 91: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	48,  // 92: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	50,  // 93: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	52,  // 94: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	88,  // 95: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	90,  // 96: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	92,  // 97: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	94,  // 98: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	96,  // 99: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	98,  // 100: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	100, // 101: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	102, // 102: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	105, // 103: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	108, // 104: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	110, // 105: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	112, // 106: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	115, // 107: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	117, // 108: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	120, // 109: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	122, // 110: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	124, // 111: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	126, // 112: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	54,  // 113: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	56,  // 114: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	58,  // 115: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	70,  // 116: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	72,  // 117: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	77,  // 118: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
+	74,  // 119: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
+	81,  // 120: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	85,  // 121: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	1,   // 122: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	3,   // 123: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	5,   // 124: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	7,   // 125: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	10,  // 126: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	12,  // 127: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	14,  // 128: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	17,  // 129: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	19,  // 130: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	21,  // 131: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	23,  // 132: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	26,  // 133: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	29,  // 134: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	31,  // 135: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	33,  // 136: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	35,  // 137: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	38,  // 138: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	43,  // 139: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	45,  // 140: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	47,  // 141: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	49,  // 142: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	51,  // 143: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	53,  // 144: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	89,  // 145: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	91,  // 146: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	93,  // 147: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	95,  // 148: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	97,  // 149: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	99,  // 150: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	101, // 151: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	104, // 152: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	107, // 153: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	109, // 154: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	111, // 155: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	114, // 156: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	116, // 157: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	118, // 158: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	121, // 159: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	123, // 160: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	125, // 161: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	127, // 162: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	55,  // 163: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	57,  // 164: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	69,  // 165: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	71,  // 166: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	73,  // 167: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	80,  // 168: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
+	76,  // 169: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
+	84,  // 170: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	86,  // 171: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	122, // [122:172] is the sub-list for method output_type
+	72,  // [72:122] is the sub-list for method input_type
+	72,  // [72:72] is the sub-list for extension type_name
+	72,  // [72:72] is the sub-list for extension extendee
+	0,   // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
@@ -9527,7 +9724,7 @@ func file_enlace_operator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_operator_v1_operator_proto_rawDesc), len(file_enlace_operator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   125,
+			NumMessages:   128,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

@@ -1554,6 +1554,27 @@ func local_request_DirectoryQueryService_GetDirectoryStatus_0(ctx context.Contex
 	return msg, metadata, err
 }
 
+func request_DirectoryQueryService_ListCodes_0(ctx context.Context, marshaler runtime.Marshaler, client DirectoryQueryServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListCodesRequest
+		metadata runtime.ServerMetadata
+	)
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	msg, err := client.ListCodes(ctx, &protoReq, grpc.Header(&metadata.HeaderMD), grpc.Trailer(&metadata.TrailerMD))
+	return msg, metadata, err
+}
+
+func local_request_DirectoryQueryService_ListCodes_0(ctx context.Context, marshaler runtime.Marshaler, server DirectoryQueryServiceServer, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
+	var (
+		protoReq ListCodesRequest
+		metadata runtime.ServerMetadata
+	)
+	msg, err := server.ListCodes(ctx, &protoReq)
+	return msg, metadata, err
+}
+
 func request_NodeService_GetStatus_0(ctx context.Context, marshaler runtime.Marshaler, client NodeServiceClient, req *http.Request, pathParams map[string]string) (proto.Message, runtime.ServerMetadata, error) {
 	var (
 		protoReq GetStatusRequest
@@ -2485,6 +2506,26 @@ func RegisterDirectoryQueryServiceHandlerServer(ctx context.Context, mux *runtim
 			return
 		}
 		forward_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_DirectoryQueryService_ListCodes_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		var stream runtime.ServerTransportStream
+		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/enlace.operator.v1.DirectoryQueryService/ListCodes", runtime.WithHTTPPathPattern("/v1/codes"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := local_request_DirectoryQueryService_ListCodes_0(annotatedContext, inboundMarshaler, server, req, pathParams)
+		md.HeaderMD, md.TrailerMD = metadata.Join(md.HeaderMD, stream.Header()), metadata.Join(md.TrailerMD, stream.Trailer())
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_DirectoryQueryService_ListCodes_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
 
 	return nil
@@ -3572,6 +3613,23 @@ func RegisterDirectoryQueryServiceHandlerClient(ctx context.Context, mux *runtim
 		}
 		forward_DirectoryQueryService_GetDirectoryStatus_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_DirectoryQueryService_ListCodes_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/enlace.operator.v1.DirectoryQueryService/ListCodes", runtime.WithHTTPPathPattern("/v1/codes"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_DirectoryQueryService_ListCodes_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_DirectoryQueryService_ListCodes_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -3580,6 +3638,7 @@ var (
 	pattern_DirectoryQueryService_GetEntry_0           = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 3, 0, 4, 1, 5, 2}, []string{"v1", "directory", "name"}, ""))
 	pattern_DirectoryQueryService_FindAuthority_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "who"}, ""))
 	pattern_DirectoryQueryService_GetDirectoryStatus_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "directory-status"}, ""))
+	pattern_DirectoryQueryService_ListCodes_0          = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "codes"}, ""))
 )
 
 var (
@@ -3587,6 +3646,7 @@ var (
 	forward_DirectoryQueryService_GetEntry_0           = runtime.ForwardResponseMessage
 	forward_DirectoryQueryService_FindAuthority_0      = runtime.ForwardResponseMessage
 	forward_DirectoryQueryService_GetDirectoryStatus_0 = runtime.ForwardResponseMessage
+	forward_DirectoryQueryService_ListCodes_0          = runtime.ForwardResponseMessage
 )
 
 // RegisterNodeServiceHandlerFromEndpoint is same as RegisterNodeServiceHandler but

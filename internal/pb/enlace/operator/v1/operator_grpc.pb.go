@@ -2100,6 +2100,7 @@ const (
 	DirectoryQueryService_GetEntry_FullMethodName           = "/enlace.operator.v1.DirectoryQueryService/GetEntry"
 	DirectoryQueryService_FindAuthority_FullMethodName      = "/enlace.operator.v1.DirectoryQueryService/FindAuthority"
 	DirectoryQueryService_GetDirectoryStatus_FullMethodName = "/enlace.operator.v1.DirectoryQueryService/GetDirectoryStatus"
+	DirectoryQueryService_ListCodes_FullMethodName          = "/enlace.operator.v1.DirectoryQueryService/ListCodes"
 )
 
 // DirectoryQueryServiceClient is the client API for DirectoryQueryService service.
@@ -2114,6 +2115,8 @@ type DirectoryQueryServiceClient interface {
 	FindAuthority(ctx context.Context, in *FindAuthorityRequest, opts ...grpc.CallOption) (*FindAuthorityResponse, error)
 	// GetDirectoryStatus says which log the node holds, who stands behind it, and what is wrong with it.
 	GetDirectoryStatus(ctx context.Context, in *GetDirectoryStatusRequest, opts ...grpc.CallOption) (*GetDirectoryStatusResponse, error)
+	// ListCodes gives the categories and instruments that hold now, by the directory's registers where it has any.
+	ListCodes(ctx context.Context, in *ListCodesRequest, opts ...grpc.CallOption) (*ListCodesResponse, error)
 }
 
 type directoryQueryServiceClient struct {
@@ -2164,6 +2167,16 @@ func (c *directoryQueryServiceClient) GetDirectoryStatus(ctx context.Context, in
 	return out, nil
 }
 
+func (c *directoryQueryServiceClient) ListCodes(ctx context.Context, in *ListCodesRequest, opts ...grpc.CallOption) (*ListCodesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCodesResponse)
+	err := c.cc.Invoke(ctx, DirectoryQueryService_ListCodes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DirectoryQueryServiceServer is the server API for DirectoryQueryService service.
 // All implementations must embed UnimplementedDirectoryQueryServiceServer
 // for forward compatibility.
@@ -2176,6 +2189,8 @@ type DirectoryQueryServiceServer interface {
 	FindAuthority(context.Context, *FindAuthorityRequest) (*FindAuthorityResponse, error)
 	// GetDirectoryStatus says which log the node holds, who stands behind it, and what is wrong with it.
 	GetDirectoryStatus(context.Context, *GetDirectoryStatusRequest) (*GetDirectoryStatusResponse, error)
+	// ListCodes gives the categories and instruments that hold now, by the directory's registers where it has any.
+	ListCodes(context.Context, *ListCodesRequest) (*ListCodesResponse, error)
 	mustEmbedUnimplementedDirectoryQueryServiceServer()
 }
 
@@ -2197,6 +2212,9 @@ func (UnimplementedDirectoryQueryServiceServer) FindAuthority(context.Context, *
 }
 func (UnimplementedDirectoryQueryServiceServer) GetDirectoryStatus(context.Context, *GetDirectoryStatusRequest) (*GetDirectoryStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDirectoryStatus not implemented")
+}
+func (UnimplementedDirectoryQueryServiceServer) ListCodes(context.Context, *ListCodesRequest) (*ListCodesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCodes not implemented")
 }
 func (UnimplementedDirectoryQueryServiceServer) mustEmbedUnimplementedDirectoryQueryServiceServer() {}
 func (UnimplementedDirectoryQueryServiceServer) testEmbeddedByValue()                               {}
@@ -2291,6 +2309,24 @@ func _DirectoryQueryService_GetDirectoryStatus_Handler(srv interface{}, ctx cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DirectoryQueryService_ListCodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCodesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryQueryServiceServer).ListCodes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryQueryService_ListCodes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryQueryServiceServer).ListCodes(ctx, req.(*ListCodesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DirectoryQueryService_ServiceDesc is the grpc.ServiceDesc for DirectoryQueryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2313,6 +2349,10 @@ var DirectoryQueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetDirectoryStatus",
 			Handler:    _DirectoryQueryService_GetDirectoryStatus_Handler,
+		},
+		{
+			MethodName: "ListCodes",
+			Handler:    _DirectoryQueryService_ListCodes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
