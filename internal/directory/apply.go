@@ -15,12 +15,17 @@ const opApply = "apply statement"
 // facts alone. A nil snapshot takes a genesis and nothing else. On error the entry is to be skipped (Skip).
 //
 // Errors: Denied ("wrong-network", "signers", "unknown-subject", "revoked", "retired", "reinstated", "term", "too-soon",
-// "unknown-key", "unknown-node"), Conflict ("not-next", "already-admitted", "already-founded", "key-in-use", "duplicate"),
-// Retry ("behind": it was made at a position this log has not reached), Invalid ("bad-signature" and bodies that do not
-// fit the moment). PROTOCOL 4.15.
+// "unknown-key", "unknown-node", "unknown-group", "unknown-instrument", "unknown-recovery", "wrong-head", "unconfirmed"), Conflict ("not-next", "already-admitted", "already-founded", "key-in-use", "duplicate"),
+// "held", "too-late", "vetoed", "not-vetoed", "not-as-confirmed", "wrong-rules"), Retry ("behind": it was made at a position
+// this log has not reached), Invalid ("bad-signature" and bodies that do not fit the moment). PROTOCOL 4.15. Retry
+// "newer-rules" is no refusal of the entry: this program cannot tell what it says. The reader halts, with what it has,
+// and never takes Skip; see Snapshot.Rules. PROTOCOL 4.21.
 func Apply(s *Snapshot, st Statement) (*Snapshot, error) {
 	if s == nil {
 		return found(st)
+	}
+	if err := s.readable(); err != nil {
+		return nil, err
 	}
 	if st.kind == KindGenesis {
 		return nil, conflict("already-founded", "the network has a genesis")
@@ -71,7 +76,7 @@ func (s *Snapshot) change(st Statement, b basis) *change {
 			next.changed = next.position
 		}
 	}
-	if st.kind == KindGenesis || st.kind == KindDeclareAuthority {
+	if st.kind == KindGenesis || st.kind == KindDeclareAuthority || st.kind == KindDesignateContactPoint {
 		next.roll = &roll{}
 	}
 	return c
@@ -93,15 +98,14 @@ func found(st Statement) (*Snapshot, error) {
 		return nil, err
 	}
 	id := sha256.Sum256(st.payload)
-	n := &networkRecord{id: hex.EncodeToString(id[:]), founding: f, genesis: st.signed, hash: st.hash, threshold: f.Stewards.Threshold}
-	for _, k := range f.Stewards.Keys {
-		n.stewards = append(n.stewards, k.Public.Fingerprint())
-	}
+	n := &networkRecord{id: hex.EncodeToString(id[:]), name: f.Name, genesis: st.signed, last: st.hash, stewards: f.Stewards, hub: f.Hub,
+		logKeys: []logKey{{0, f.Hub.LogKey.Public}}, rules: rulesInForce{version: RulesVersion}}
 	s := &Snapshot{network: n, states: newIndex[authority.State, *stateRecord](), authorities: newIndex[authority.Name, *authorityRecord](),
 		nodes: newIndex[authority.Node, *nodeRecord](), keys: newIndex[authority.Fingerprint, *keyRecord](),
 		limited: newIndex[Subject, struct{}]()}
 	c := s.change(st, logged)
-	if _, err := c.addKeys(nil, append(slices.Clone(f.Stewards.Keys), f.Hub.LogKey)); err != nil {
+	var err error
+	if n.keys, err = c.addKeys(nil, append(slices.Clone(f.Stewards.Keys), f.Hub.LogKey)); err != nil {
 		return nil, err
 	}
 	return c.next, nil
@@ -128,11 +132,38 @@ func (c *change) enable() error {
 	case Reinstatement:
 		return c.reinstate(body)
 	}
+	if c.st.subject.IsNetwork() {
+		return c.amend(c.st.body)
+	}
+	return c.keepUp(c.st.body)
+}
+
+// keepUp applies what a state says of its entries beside declaring them, and what becomes of its keys. PROTOCOL 4.9, 4.18 to 4.20.
+func (c *change) keepUp(body Body) error {
+	switch body := body.(type) {
+	case InstrumentDeclaration:
+		return c.declareInstruments(body)
+	case Designation:
+		return c.designate(body)
+	case Confirmation:
+		return c.confirm(body)
+	case Notice:
+		return c.notice(body)
+	case NewKeys:
+		return c.recover(body)
+	case Completion:
+		return c.completeRecovery(body)
+	case Settlement:
+		return c.settle(body)
+	}
 	return wrong("unknown-kind", "this version cannot apply a statement of that kind")
 }
 
 // chained checks that the statement follows the subject's last one. PROTOCOL 4.4.
 func (c *change) chained() error {
+	if c.st.subject.IsNetwork() {
+		return follows(c.next.network.last, c.st)
+	}
 	r, known := c.next.record(c.st.subject)
 	first := c.st.kind == KindDeclareAuthority || c.st.kind == KindDeclareNode || c.st.kind == KindAdmitState
 	switch {
@@ -142,7 +173,15 @@ func (c *change) chained() error {
 		return unknownSubject()
 	case r.limits.ended.on(logged):
 		return ended(r.limits.ended)
-	case r.last != c.st.previous:
+	}
+	if err := c.checkHeld(); err != nil {
+		return err
+	}
+	return follows(r.last, c.st)
+}
+
+func follows(last Hash, st Statement) error {
+	if last != st.previous {
 		return conflict("not-next", "the statement does not follow the last one about this subject")
 	}
 	return nil
@@ -160,7 +199,7 @@ func (c *change) admit(a Admission) error {
 		return err
 	}
 	a.Keys = KeySet{}
-	r.admission, r.last, r.declared = a, c.st.hash, c.position
+	r.admission, r.last, r.declared, r.affirmed = a, c.st.hash, c.position, c.st.created
 	c.next.states = c.next.states.with(c.st.subject.state, r)
 	return nil
 }
@@ -203,7 +242,7 @@ func (c *change) rotateState(n StateRotation) error {
 // current reports whether the key is the subject's and neither rotated nor revoked.
 func (c *change) current(f authority.Fingerprint, b basis) bool {
 	k, ok := c.next.keys.get(f)
-	return ok && k.owner == c.st.subject && !k.rotated.on(b) && !k.revoked.on(b)
+	return ok && k.owner == c.st.subject && !k.recovering && !k.rotated.on(b) && !k.revoked.on(b)
 }
 
 // designated demands the state, one steward who verified and another who counter-signed. PROTOCOL 4.5.
@@ -230,7 +269,7 @@ func (c *change) declareAuthority(d AuthorityDeclaration) error {
 	}
 	r := &authorityRecord{}
 	if old, known := c.next.authorities.get(c.st.subject.name); known {
-		r.record = old.record
+		r.record, r.notice = old.record, old.notice
 	}
 	var err error
 	if r.record, err = c.declare(r.record, d.Keys, authorityPurposes); err != nil {
@@ -278,7 +317,7 @@ func (c *change) declare(r record, keys []Key, needed []KeyPurpose) (record, err
 		r.declared = c.position
 		c.enlist()
 	}
-	r.last = c.st.hash
+	r.last, r.affirmed = c.st.hash, max(r.affirmed, c.st.created)
 	return r, nil
 }
 
@@ -364,10 +403,7 @@ func (c *change) rotate(r record, add []Key, retire []authority.Fingerprint, nee
 }
 
 func (c *change) rotateOut(f authority.Fingerprint) {
-	old, _ := c.next.keys.get(f)
-	k := *old
-	k.rotated = c.mark()
-	c.next.keys = c.next.keys.with(f, &k)
+	c.changeKey(f, func(k *keyRecord) { k.rotated = c.mark() })
 }
 
 // addKeys declares keys of the subject and returns them after the ones it had. A key known to the network, whoever

@@ -7,7 +7,9 @@ import (
 )
 
 // Body is what a statement of some kind says: Founding, Admission, AuthorityDeclaration, NodeDeclaration,
-// AuthorityRotation, NodeRotation, StateRotation, Retirement, Revocation, Suspension or Reinstatement.
+// AuthorityRotation, NodeRotation, StateRotation, Retirement, Revocation, Suspension, Reinstatement; of the network,
+// StewardRotation, HubRotation, CategoryList, InstrumentList, RulesChange; of upkeep, InstrumentDeclaration, Designation,
+// Confirmation, Notice; of a recovery, NewKeys, Veto, Completion, Settlement.
 type Body interface{ isBody() }
 
 // KeyPurpose is what a declared key is for. PROTOCOL 4.14.
@@ -98,6 +100,21 @@ type Desk struct {
 	Languages []authority.Language
 	// Card is the hash of the contact card; zero = none.
 	Card Hash
+	// Holidays are the days on which it is closed, "2027-01-06", in its zone.
+	Holidays []string
+}
+
+// Requirement is what an authority needs to answer requests of a kind, in words for who asks. It binds nobody.
+type Requirement struct {
+	// Kind is a request kind; zero = all that have no requirement of their own.
+	Kind authority.RequestKind
+	// Needs is what must be there, by language.
+	Needs []Text
+	// TypicalDays is how long an answer usually takes; 0 = not said.
+	TypicalDays int
+	// Languages are accepted; none = those of the authority.
+	Languages   []authority.Language
+	LegalSource string
 }
 
 // AuthorityDeclaration declares or amends an authority. PROTOCOL 4.12.
@@ -116,6 +133,10 @@ type AuthorityDeclaration struct {
 	// Node serves the authority.
 	Node        authority.Node
 	NoteVerbale string
+	// Website is an https:// address; may be empty.
+	Website string
+	// Requirements are at most one for each kind.
+	Requirements []Requirement
 	// Keys come with the first declaration only.
 	Keys []Key
 }

@@ -8,7 +8,8 @@ import (
 
 // Fold applies log entries (signed statements) one after the other to a snapshot; nil begins with the genesis. An entry
 // that is not valid is skipped, as everyone skips it, and alarm is told its position and why; alarm may be nil. Errors
-// are those of reading the entries, and a first entry that founds nothing. PROTOCOL 4.15.
+// are those of reading the entries, a first entry that founds nothing, and Retry "newer-rules" with the snapshot so far,
+// where the reader halts (Snapshot.Rules). PROTOCOL 4.15, 4.21.
 func Fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) (*Snapshot, error) {
 	return fold(s, entries, alarm, func(*Snapshot) {})
 }
@@ -23,8 +24,8 @@ func fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(uint64, erro
 		switch {
 		case err == nil:
 			s = next
-		case s == nil:
-			return nil, err
+		case s == nil || fault.CodeOf(err) == codeNewerRules:
+			return s, err
 		default:
 			s = s.Skip()
 			if alarm != nil {
@@ -38,6 +39,12 @@ func fold(s *Snapshot, entries iter.Seq2[[]byte, error], alarm func(uint64, erro
 
 // Follow is Apply on the bytes of a log entry.
 func Follow(s *Snapshot, entry []byte) (*Snapshot, error) {
+	// Before it is read: under newer rules an entry may have a form that nobody here can read. PROTOCOL 4.21.
+	if s != nil {
+		if err := s.readable(); err != nil {
+			return nil, err
+		}
+	}
 	st, err := ParseStatement(entry)
 	if err != nil {
 		return nil, err

@@ -211,6 +211,3 @@ func (s *Snapshot) Witnesses() []Witness {
 	slices.SortFunc(all, func(a, b Witness) int { return bytes.Compare([]byte(a.Node.String()), []byte(b.Node.String())) })
 	return all
 }
-
-// LogKey is the key that signs heads of a size. PROTOCOL 4.17, 11.6.
-func (s *Snapshot) LogKey(uint64) authority.PublicKey { return s.Hub().LogKey.Public }

@@ -66,7 +66,11 @@ func (h *History) At(position uint64) (*Snapshot, bool) {
 func (s *Snapshot) Changed() uint64 { return s.changed }
 
 // changesAudiences reports whether an entry of that kind can change an audience, or whether a restriction holds. Keys
-// of a state count: they sign restrictions. When in doubt it does.
+// of states and stewards count: they sign restrictions. When in doubt it does.
 func changesAudiences(kind Kind) bool {
-	return kind != KindRotateAuthorityKeys && kind != KindRotateNode
+	switch kind {
+	case KindRotateAuthorityKeys, KindRotateNode, KindRotateHub, KindCategories, KindInstruments, KindRules, KindDeclareInstruments, KindConfirm, KindNotice:
+		return false
+	}
+	return true
 }

@@ -12,7 +12,7 @@ import (
 // Kind is the slug of what a statement states. PROTOCOL 4.3.
 type Kind string
 
-// The kinds of this version. The reserved ones of PROTOCOL 4.3 are unknown to it and refused.
+// The kinds of this version.
 const (
 	KindGenesis             Kind = "genesis"
 	KindAdmitState          Kind = "admit-state"
@@ -25,6 +25,20 @@ const (
 	KindRevoke              Kind = "revoke"
 	KindSuspend             Kind = "suspend"
 	KindReinstate           Kind = "reinstate"
+
+	KindRotateStewards        Kind = "rotate-stewards"
+	KindRotateHub             Kind = "rotate-hub"
+	KindCategories            Kind = "categories"
+	KindInstruments           Kind = "instruments"
+	KindRules                 Kind = "rules"
+	KindDeclareInstruments    Kind = "declare-instruments"
+	KindDesignateContactPoint Kind = "designate-contact-point"
+	KindConfirm               Kind = "confirm"
+	KindNotice                Kind = "notice"
+	KindRecover               Kind = "recover"
+	KindCompleteRecovery      Kind = "complete-recovery"
+	KindSettle                Kind = "settle"
+	KindVeto                  Kind = "veto"
 )
 
 // form is what every statement of one kind has in common.
@@ -48,6 +62,20 @@ var forms = map[Kind]form{
 	KindRevoke:              {about: isMember, restricts: true, parse: parser(readRevocation)},
 	KindSuspend:             {about: isMember, restricts: true, parse: parser(readSuspension)},
 	KindReinstate:           {about: isMember, parse: parser(readReinstatement)},
+
+	KindRotateStewards:        {about: Subject.IsNetwork, parse: parser(readStewardRotation)},
+	KindRotateHub:             {about: Subject.IsNetwork, parse: parser(readHubRotation)},
+	KindCategories:            {about: Subject.IsNetwork, parse: parser(readCategories)},
+	KindInstruments:           {about: Subject.IsNetwork, parse: parser(readInstruments)},
+	KindRules:                 {about: Subject.IsNetwork, parse: parser(readRules)},
+	KindDeclareInstruments:    {about: isState, parse: parser(readInstrumentDeclaration)},
+	KindDesignateContactPoint: {about: isState, parse: parser(readDesignation)},
+	KindConfirm:               {about: isState, parse: parser(readConfirmation)},
+	KindNotice:                {about: isAuthority, parse: parser(readNotice)},
+	KindRecover:               {about: isState, parse: parser(readNewKeys)},
+	KindCompleteRecovery:      {about: isState, parse: parser(readCompletion)},
+	KindSettle:                {about: isState, parse: parser(readSettlement)},
+	KindVeto:                  {about: isState, restricts: true, parse: parser(readVeto)},
 }
 
 func isState(s Subject) bool     { return !s.IsNetwork() && s.name.IsZero() && s.node.IsZero() }
@@ -78,7 +106,7 @@ func readFounding(r *reading, m *formatv1.Genesis) Founding {
 	hub := m.GetHub()
 	r.network(m.GetName())
 	r.check(len(m.GetNonce()) == idBytes, "malformed", "the nonce of a genesis has 16 bytes")
-	r.check(len(m.GetStewards()) >= 2, "too-few-stewards", "a network needs at least two stewards, one to verify and one to counter-sign")
+	r.stewards(m.GetStewards())
 	r.check(hub.GetLogKey() != nil, "malformed-key", "the genesis names no log key")
 	f := Founding{Name: m.GetName(), Stewards: r.keySet(m.GetStewards(), m.GetThreshold(), PurposeSteward)}
 	if r.err == nil {
@@ -126,6 +154,8 @@ func readAuthority(r *reading, m *formatv1.DeclareAuthority) AuthorityDeclaratio
 		Languages:              r.languages(m.GetLanguages()),
 		Node:                   r.ownNode(m.GetNode()),
 		NoteVerbale:            r.filled("note verbale", m.GetNoteVerbale(), maxReference),
+		Website:                r.website(m.GetWebsite()),
+		Requirements:           r.requirements(m.GetRequirements()),
 	}
 	d.Keys = r.keys(m.GetKeys(), authorityPurposes...)
 	return d

@@ -23,6 +23,7 @@ const (
 	maxReference = 256  // bytes of a note verbale reference, an acronym, a territory
 	maxText      = 1024 // bytes of a name or a reason
 	maxSlug      = 32
+	maxHolidays  = 64
 )
 
 var (
@@ -247,14 +248,10 @@ func (r *reading) competence(m *formatv1.Competence) Competence {
 		LegalSource: r.text("legal source", m.GetLegalSource(), maxText),
 	}
 	for _, s := range m.GetCategories() {
-		category, err := authority.ParseCategory(s)
-		r.note(err)
-		c.Categories = append(c.Categories, category)
+		c.Categories = append(c.Categories, r.category(s))
 	}
 	for _, s := range m.GetKinds() {
-		kind, err := authority.ParseRequestKind(s)
-		r.note(err)
-		c.Kinds = append(c.Kinds, kind)
+		c.Kinds = append(c.Kinds, r.kind(s))
 	}
 	return c
 }
@@ -280,9 +277,60 @@ func (r *reading) desk(m *formatv1.Desk) Desk {
 	for _, rule := range m.GetHours() {
 		r.check(hourShape.MatchString(rule), "malformed-hours", "opening hours are 24/7 or days and times, such as mo-fr 08:00-17:00")
 	}
-	d := Desk{Slug: m.GetSlug(), TimeZone: m.GetTimeZone(), Hours: m.GetHours(), Languages: r.languages(m.GetLanguages())}
+	d := Desk{Slug: m.GetSlug(), TimeZone: m.GetTimeZone(), Hours: m.GetHours(), Languages: r.languages(m.GetLanguages()),
+		Holidays: r.holidays(m.GetHolidays())}
 	copy(d.Card[:], m.GetCard())
 	return d
+}
+
+// holidays checks for days that exist. PROTOCOL 4.12.
+func (r *reading) holidays(list []string) []string {
+	r.atMost("holidays", len(list), maxHolidays)
+	for _, day := range list {
+		at, err := time.Parse(time.DateOnly, day)
+		r.check(err == nil && at.Format(time.DateOnly) == day, "malformed-hours", "a holiday is a day such as 2027-01-06")
+	}
+	return list
+}
+
+func (r *reading) kind(s string) authority.RequestKind {
+	kind, err := authority.ParseRequestKind(s)
+	r.note(err)
+	return kind
+}
+
+// website is shown to people, and never fetched. PROTOCOL 4.12.
+func (r *reading) website(s string) string {
+	if s == "" {
+		return ""
+	}
+	r.check(strings.HasPrefix(s, "https://") && len(s) > len("https://"), "malformed-address", "a website begins with https://")
+	r.addresses([]string{s}, 1)
+	return s
+}
+
+func (r *reading) requirements(list []*formatv1.Requirement) []Requirement {
+	r.atMost("requirements", len(list), maxList)
+	if r.err != nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var all []Requirement
+	for _, m := range list {
+		r.check(!seen[m.GetKind()], "duplicate-requirement", "there are two requirements for one kind of request")
+		seen[m.GetKind()] = true
+		all = append(all, r.requirement(m))
+	}
+	return all
+}
+
+func (r *reading) requirement(m *formatv1.Requirement) Requirement {
+	q := Requirement{Needs: r.texts(m.GetNeeds()), TypicalDays: int(m.GetTypicalDays()), Languages: r.languages(m.GetLanguages()),
+		LegalSource: r.text("legal source", m.GetLegalSource(), maxText)}
+	if m.GetKind() != "" {
+		q.Kind = r.kind(m.GetKind())
+	}
+	return q
 }
 
 func (r *reading) slug(s string) {

@@ -117,6 +117,8 @@ func (c *change) restrict() error {
 		return c.end(r)
 	case Suspension:
 		return c.suspend(r, body)
+	case Veto:
+		return c.veto(body)
 	}
 	return wrong("unknown-kind", "this version cannot apply a statement of that kind")
 }
@@ -140,15 +142,14 @@ func (c *change) revokeKey(f authority.Fingerprint) error {
 		return err
 	}
 	old, ok := c.next.keys.get(f)
-	if !ok || old.owner != c.st.subject {
+	// The keys of a recovery are no business of the old ones until it takes effect. PROTOCOL 4.20.
+	if !ok || old.owner != c.st.subject || old.recovering {
 		return denied("unknown-key", "the key is not one of the subject's")
 	}
 	if old.revoked.on(c.basis) {
 		return nothingNew()
 	}
-	k := *old
-	k.revoked = c.mark()
-	c.next.keys = c.next.keys.with(f, &k)
+	c.changeKey(f, func(k *keyRecord) { k.revoked = c.mark() })
 	return nil
 }
 
@@ -182,7 +183,7 @@ func (c *change) suspender() (suspender, error) {
 	if err := c.st.signedBy(c.next.byStewards(RoleSteward, 1)); err != nil {
 		return 0, err
 	}
-	if c.st.count(RoleSteward) < c.next.network.threshold {
+	if c.st.count(RoleSteward) < c.next.network.stewards.Threshold {
 		return byFewer, nil
 	}
 	return byStewards, nil
@@ -315,7 +316,7 @@ func (c *change) put(r record) {
 	switch {
 	case isAuthority(subject):
 		old, _ := c.next.authorities.get(subject.name)
-		c.next.authorities = c.next.authorities.with(subject.name, &authorityRecord{r, old.said})
+		c.next.authorities = c.next.authorities.with(subject.name, &authorityRecord{r, old.said, old.notice})
 	case isNode(subject):
 		old, _ := c.next.nodes.get(subject.node)
 		c.next.nodes = c.next.nodes.with(subject.node, &nodeRecord{r, old.said})
@@ -346,10 +347,13 @@ func (s *Snapshot) Standing(st Statement) Standing {
 		return Unknown
 	}
 	m := r.limits.ended
-	if v, is := st.body.(Revocation); is && v.Key != (authority.Fingerprint{}) {
-		if k, known := s.keys.get(v.Key); known {
+	switch body := st.body.(type) {
+	case Revocation:
+		if k, known := s.keys.get(body.Key); known {
 			m = k.revoked
 		}
+	case Veto:
+		m = s.vetoOf(st.subject.state)
 	}
 	for _, one := range r.limits.suspensions {
 		if one.hash == st.hash {

@@ -54,7 +54,7 @@ func TestSigners(t *testing.T) {
 			return w.draft().DeclareNode(nodeOf("mx/node/second"), nodeBody("mx/node/second"))
 		}, own + verifiers, twoPersons},
 		{"rotate authority keys", func(w *world) ([]byte, error) {
-			return w.draft().RotateAuthorityKeys(fgr, &formatv1.RotateAuthorityKeys{Add: pair("fgr-new")})
+			return w.draft().RotateAuthorityKeys(fgr, &formatv1.RotateAuthorityKeys{Add: bothKeys("fgr-new")})
 		}, own, state},
 		{"rotate node", func(w *world) ([]byte, error) {
 			return w.draft().RotateNode(primary, &formatv1.RotateNode{Endpoints: []string{"127.0.0.1:1"}})

@@ -25,16 +25,6 @@ type Snapshot struct {
 	roll    *roll
 }
 
-// networkRecord is what the genesis said.
-type networkRecord struct {
-	id        string
-	founding  Founding
-	genesis   []byte
-	hash      Hash
-	stewards  []authority.Fingerprint
-	threshold int
-}
-
 // record is what states, authorities and nodes have in common.
 type record struct {
 	// last is the hash of the last enabling statement.
@@ -44,6 +34,8 @@ type record struct {
 	// keys are all it ever declared, in that order.
 	keys   []authority.Fingerprint
 	limits restrictions
+	// affirmed is the time, by their signers, of the newest statement that declared, amended or, of a state, confirmed.
+	affirmed int64
 }
 
 type stateRecord struct {
@@ -52,11 +44,18 @@ type stateRecord struct {
 	threshold   int
 	authorities []authority.Name // in order of name
 	nodes       []authority.Node
+	// instruments are those it says bind it; nil = it said nothing.
+	instruments []string
+	// recovery runs; nil = none. recovered are the statements of those that are over.
+	recovery  *recovery
+	recovered []Hash
 }
 
 type authorityRecord struct {
 	record
 	said *AuthorityDeclaration // without keys; never written to
+	// notice is the last; nil = none. Never written to.
+	notice *Notice
 }
 
 type nodeRecord struct {
@@ -70,6 +69,8 @@ type keyRecord struct {
 	owner   Subject
 	rotated mark
 	revoked mark
+	// recovering: it signs nothing until a recovery takes effect.
+	recovering bool
 }
 
 // mark is when something happened to a key or an entry; the zero value is: it did not.
@@ -99,7 +100,7 @@ func (m mark) on(b basis) bool { return m.happened() && (b == seen || m.position
 func (s *Snapshot) NetworkID() string { return s.network.id }
 
 // NetworkName is the name that TLS identities carry.
-func (s *Snapshot) NetworkName() string { return s.network.founding.Name }
+func (s *Snapshot) NetworkName() string { return s.network.name }
 
 // Genesis is a copy of the signed genesis statement.
 func (s *Snapshot) Genesis() []byte { return bytes.Clone(s.network.genesis) }
@@ -107,22 +108,17 @@ func (s *Snapshot) Genesis() []byte { return bytes.Clone(s.network.genesis) }
 // Position is the number of log entries read so far, skipped ones included; the genesis is 1.
 func (s *Snapshot) Position() uint64 { return s.position }
 
-// Hub is how the hub is reached and recognised.
-func (s *Snapshot) Hub() Hub { return s.network.founding.Hub }
-
-// Stewards are the steward keys and how many of them decide.
-func (s *Snapshot) Stewards() KeySet { return s.network.founding.Stewards }
-
 // Last is the hash that the next enabling statement about the subject must name; false if there was none yet.
 func (s *Snapshot) Last(subject Subject) (Hash, bool) {
 	if subject.IsNetwork() {
-		return s.network.hash, true
+		return s.network.last, true
 	}
 	r, ok := s.record(subject)
 	return r.last, ok
 }
 
-// Skip is the snapshot after a log entry that Apply refused: one position further and nothing else.
+// Skip is the snapshot after a log entry that Apply refused: one position further and nothing else. After "newer-rules"
+// nobody skips.
 func (s *Snapshot) Skip() *Snapshot {
 	next := *s
 	next.position++
@@ -173,12 +169,8 @@ func (s *Snapshot) byState(state authority.State, b basis) demand {
 
 // byStewards demands some of the stewards in a role.
 func (s *Snapshot) byStewards(role Role, least int) demand {
-	p := make(panel, len(s.network.stewards))
-	for i, f := range s.network.stewards {
-		p[f] = s.network.founding.Stewards.Keys[i].Public
-	}
-	return demand{role, p, least}
+	return demand{role, panelOf(s.network.stewards), least}
 }
 
 // byQuorum demands k of n stewards.
-func (s *Snapshot) byQuorum() demand { return s.byStewards(RoleSteward, s.network.threshold) }
+func (s *Snapshot) byQuorum() demand { return s.byStewards(RoleSteward, s.network.stewards.Threshold) }

@@ -52,6 +52,8 @@ type StateEntry struct {
 	Last Hash
 	// Position is that of its admission.
 	Position uint64
+	// Recovery of its keys runs; nil = none.
+	Recovery *Recovery
 }
 
 // AuthorityEntry is an authority as last declared; its Keys are empty, they are asked of View.Keys.
@@ -78,7 +80,7 @@ type KeyStatus uint8
 const (
 	// KeyActive keys are used.
 	KeyActive KeyStatus = iota
-	// KeyPending keys have a NotBefore in the future.
+	// KeyPending keys have a NotBefore in the future, or are those of a recovery that has not taken effect.
 	KeyPending
 	// KeyRotated keys, past their NotAfter or a retired authority's included, verify what was signed before; the
 	// caller decides what that is by Since and Position.
@@ -97,7 +99,9 @@ type Holder struct {
 	Key
 	Fingerprint authority.Fingerprint
 	Status      KeyStatus
-	// Since is when it was rotated or revoked, by the clock of who signed that.
+	// Since is when it was rotated or revoked, by the clock of who signed that: their word, which may be set to any time.
+	// What a key signed before is told by Position, never by it; else a state could disown what it signed by a revocation
+	// with an old time. Status does not look at it: a revoked key is revoked at whatever time is asked. PROTOCOL 4.1, 4.14.
 	Since time.Time
 	// Position is the log entry that rotated or revoked it; 0 if it ran out, or if that was only seen.
 	Position uint64
@@ -116,7 +120,7 @@ func (v View) State(state authority.State) (StateEntry, bool) {
 		return StateEntry{}, false
 	}
 	return StateEntry{State: state, Condition: v.condition(r.record), Threshold: r.threshold, NoteVerbale: r.admission.NoteVerbale,
-		Authorities: r.authorities, Nodes: r.nodes, Last: r.last, Position: r.declared}, true
+		Authorities: r.authorities, Nodes: r.nodes, Last: r.last, Position: r.declared, Recovery: r.recovery.view()}, true
 }
 
 // Authority is an authority, whatever its status.
@@ -248,6 +252,8 @@ func (v View) Holder(f authority.Fingerprint) (Holder, bool) {
 		return h.as(KeyRevoked, k.revoked), true
 	case end.happened() && end.kind == KindRevoke:
 		return h.as(KeyRevoked, end), true
+	case k.recovering:
+		h.Status = KeyPending
 	case k.rotated.happened():
 		return h.as(KeyRotated, k.rotated), true
 	case end.happened():
@@ -271,12 +277,11 @@ func (v View) SigningKey(f authority.Fingerprint) (Holder, bool) {
 	return h, ok && h.Purpose == PurposeSign
 }
 
-// Keys are all keys that a subject ever declared, in that order; the network's are the stewards' and the log's.
+// Keys are all keys that a subject ever declared, in that order; the network's are the stewards' and the log's. Those of
+// a recovery come when it has taken effect.
 func (v View) Keys(subject Subject) []Holder {
-	fingerprints := v.s.network.stewards
-	if subject.IsNetwork() {
-		fingerprints = append(slices.Clip(fingerprints), v.s.Hub().LogKey.Public.Fingerprint())
-	} else {
+	fingerprints := v.s.network.keys
+	if !subject.IsNetwork() {
 		r, _ := v.s.record(subject)
 		fingerprints = r.keys
 	}

@@ -71,8 +71,8 @@ func declared(purpose KeyPurpose, names ...string) []*formatv1.Key {
 	return keys
 }
 
-// pair is a signing and a sealing key.
-func pair(name string) []*formatv1.Key {
+// bothKeys is a signing and a sealing key.
+func bothKeys(name string) []*formatv1.Key {
 	return append(declared(PurposeSign, name+"-sign"), declared(PurposeSeal, name+"-seal")...)
 }
 
@@ -130,12 +130,12 @@ func admission(state string) *formatv1.AdmitState {
 }
 
 func nodeBody(name string) *formatv1.DeclareNode {
-	return &formatv1.DeclareNode{Endpoints: []string{"127.0.0.1:7401"}, Keys: pair(name), Versions: []uint32{1}, NoteVerbale: "NV 2/2026"}
+	return &formatv1.DeclareNode{Endpoints: []string{"127.0.0.1:7401"}, Keys: bothKeys(name), Versions: []uint32{1}, NoteVerbale: "NV 2/2026"}
 }
 
 func authorityBody(name, node string) *formatv1.DeclareAuthority {
 	return &formatv1.DeclareAuthority{
-		Names: []*formatv1.Text{{Language: "es", Value: "Fiscalía General"}}, Type: "prosecution", Keys: pair(name), Node: node,
+		Names: []*formatv1.Text{{Language: "es", Value: "Fiscalía General"}}, Type: "prosecution", Keys: bothKeys(name), Node: node,
 		NoteVerbale: "NV 3/2026", Competences: []*formatv1.Competence{
 			{Function: "requests", Categories: []string{"drugs", "firearms.trafficking"}, Kinds: []string{"identify-person"}},
 			{Function: "alerts-in", Categories: []string{"drugs"}}},
