@@ -88,7 +88,7 @@ func (s *server) GetEntries(in *peerv1.GetEntriesRequest, stream grpc.ServerStre
 	}
 	defer end()
 	entries, head := s.mesh.o.Directory.Give(in.GetFrom(), restrictions)
-	return pour(stream, entries, head, stall)
+	return pour(stream, entries, head, s.mesh.o.Patience)
 }
 
 // pour sends with at most what the stream's window holds ahead of the reader, and ends when nothing is taken for a while:

@@ -66,7 +66,7 @@ type Entry struct {
 	Statement []byte
 }
 
-// MeshOptions are what a mesh is made from; all are required.
+// MeshOptions are what a mesh is made from; all are required but Patience.
 type MeshOptions struct {
 	// Self is the node's own name.
 	Self    authority.Node
@@ -76,6 +76,8 @@ type MeshOptions struct {
 	Courier   *Courier
 	Clock     func() time.Time
 	Log       *zap.Logger
+	// Patience is how long a peer may take over one entry that it asked for; 30 s if zero.
+	Patience time.Duration
 }
 
 // Mesh cures the directory among peers, the hub up or down: it compares heads after each greeting and fetches what is
@@ -95,6 +97,9 @@ type Mesh struct {
 
 // NewMesh makes a mesh that does nothing yet.
 func NewMesh(o MeshOptions) *Mesh {
+	if o.Patience == 0 {
+		o.Patience = stall
+	}
 	m := &Mesh{o: o, told: map[authority.Node]Heads{}, serving: map[authority.Node]bool{},
 		words: newRation(0.1, 4), statements: newRation(4, 256)}
 	m.spread = newSpread(o)
