@@ -3,52 +3,83 @@ package directory
 import (
 	"hash/maphash"
 	"iter"
-	"maps"
+	"slices"
 )
 
-// shards is a power of two: at 60,000 keys a shard holds about 60.
-const shards = 1024
+// fan is a power of two. With two levels of it, at 60,000 keys a leaf holds about 15.
+const fan = 64
 
-// index is an immutable map. A change copies the table of shards (8 KiB) and one shard, so it stays cheap at tens of
-// thousands of keys, and every older index goes on as it was.
+// index is an immutable map. A change copies its root (0.5 KiB), one branch (1.5 KiB) and one leaf, so it stays cheap at
+// tens of thousands of keys, and every older index goes on as it was.
 type index[K comparable, V any] struct {
-	seed  maphash.Seed
-	table []map[K]V
-	size  int
+	seed maphash.Seed
+	root *[fan]*branch[K, V]
+	size int
+}
+
+type branch[K comparable, V any] [fan][]slot[K, V]
+
+type slot[K comparable, V any] struct {
+	key   K
+	value V
 }
 
 func newIndex[K comparable, V any]() index[K, V] {
-	return index[K, V]{seed: maphash.MakeSeed(), table: make([]map[K]V, shards)}
+	return index[K, V]{seed: maphash.MakeSeed(), root: &[fan]*branch[K, V]{}}
 }
 
-func (x index[K, V]) shard(k K) int { return int(maphash.Comparable(x.seed, k) % shards) }
+// place is where a key belongs: in which branch, and in which leaf of it.
+func (x index[K, V]) place(k K) (int, int) {
+	h := maphash.Comparable(x.seed, k)
+	return int(h % fan), int(h / fan % fan)
+}
 
 func (x index[K, V]) get(k K) (V, bool) {
-	v, ok := x.table[x.shard(k)][k]
-	return v, ok
+	i, j := x.place(k)
+	if b := x.root[i]; b != nil {
+		leaf := &b[j]
+		for n := range *leaf {
+			if (*leaf)[n].key == k {
+				return (*leaf)[n].value, true
+			}
+		}
+	}
+	var none V
+	return none, false
 }
 
 func (x index[K, V]) with(k K, v V) index[K, V] {
-	i := x.shard(k)
-	shard := make(map[K]V, len(x.table[i])+1)
-	maps.Copy(shard, x.table[i])
-	shard[k] = v
+	i, j := x.place(k)
+	root, grown := *x.root, branch[K, V]{}
+	if root[i] != nil {
+		grown = *root[i]
+	}
+	leaf := make([]slot[K, V], len(grown[j]), len(grown[j])+1)
+	copy(leaf, grown[j])
 	size := x.size
-	if len(shard) > len(x.table[i]) {
+	if at := slices.IndexFunc(leaf, func(p slot[K, V]) bool { return p.key == k }); at >= 0 {
+		leaf[at].value = v
+	} else {
+		leaf = append(leaf, slot[K, V]{k, v})
 		size++
 	}
-	table := append([]map[K]V(nil), x.table...)
-	table[i] = shard
-	return index[K, V]{seed: x.seed, table: table, size: size}
+	grown[j] = leaf
+	root[i] = &grown
+	return index[K, V]{seed: x.seed, root: &root, size: size}
 }
 
 // all visits every entry, in no order.
 func (x index[K, V]) all() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		for _, shard := range x.table {
-			for k, v := range shard {
-				if !yield(k, v) {
-					return
+		for _, b := range x.root {
+			if b == nil {
+				continue
+			}
+			for _, leaf := range b {
+				for _, p := range leaf {
+					if !yield(p.key, p.value) {
+						return
+					}
 				}
 			}
 		}
