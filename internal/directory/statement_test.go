@@ -15,6 +15,10 @@ import (
 func oneOfEach(t testing.TB) (*world, map[string][]byte) {
 	t.Helper()
 	w := populated(t)
+	w.addWitness("mx/node/primary")
+	w.recover("jm", "r-1")
+	earlier := w.head(w.now, "mx/node/primary")
+	later := w.head(w.now.Add(RecoveryTime), "mx/node/primary")
 	d, fgr, primary := w.draft(), nameOf("mx/fgr"), nodeOf("mx/node/primary")
 	all := map[string][]byte{}
 	add := func(name string, payload []byte, err error, specs string) {
@@ -44,6 +48,32 @@ func oneOfEach(t testing.TB) (*world, map[string][]byte) {
 	add("suspend", p, err, stewards)
 	p, err = d.Reinstate(OfNode(primary), "")
 	add("reinstate", p, err, stewards)
+	p, err = d.RotateStewards(stewardSet("s-1", "s-4"))
+	add("stewards", p, err, stewards+" new:s-1 new:s-4")
+	p, err = d.RotateHub(hubWith("log-2"))
+	add("hub", p, err, stewards)
+	p, err = d.Categories(categories("drugs", "drugs.trafficking"))
+	add("categories", p, err, stewards)
+	p, err = d.Instruments(instruments("untoc"))
+	add("instruments", p, err, stewards)
+	p, err = d.ChangeRules(1000)
+	add("rules", p, err, stewards)
+	p, err = d.DeclareInstruments(stateOf("mx"), []string{"untoc"})
+	add("declare instruments", p, err, byMX)
+	p, err = d.DesignateContactPoint(fgr, "NV 4/2026")
+	add("contact point", p, err, byMX+designated)
+	p, err = d.Confirm(stateOf("mx"))
+	add("confirm", p, err, byMX)
+	p, err = d.Notice(fgr, noticeBody(w.now))
+	add("notice", p, err, byMX)
+	p, err = d.Recover(stateOf("mx"), recovery1("r-2"))
+	add("recover", p, err, stewards+" new:r-2 consent:jm-1")
+	p, err = d.Veto(stateOf("jm"))
+	add("veto", p, err, "state:jm-3")
+	p, err = d.Settle(stateOf("jm"), SettleCancel)
+	add("settle", p, err, stewards+" consent:mx-1")
+	p, err = d.CompleteRecovery(stateOf("jm"), earlier, later)
+	add("complete", p, err, "new:r-1")
 	return w, all
 }
 
@@ -66,7 +96,7 @@ func TestParseStatement(t *testing.T) {
 		if again, err := ParseSubject(st.Subject().String()); err != nil || again != st.Subject() {
 			t.Errorf("%s: subject %q reads back as %v, %v", name, st.Subject(), again, err)
 		}
-		if want := name == "retire" || name == "revoke" || name == "suspend"; st.Restricting() != want {
+		if want := name == "retire" || name == "revoke" || name == "suspend" || name == "veto"; st.Restricting() != want {
 			t.Errorf("%s: restricting %t, want %t", name, st.Restricting(), want)
 		}
 	}
@@ -103,7 +133,7 @@ func TestEveryByteCounts(t *testing.T) {
 
 func TestEveryByteCountsOnSight(t *testing.T) {
 	w, all := oneOfEach(t)
-	for _, name := range []string{"retire", "revoke", "suspend"} {
+	for _, name := range []string{"retire", "revoke", "suspend", "veto"} {
 		everyByte(t, name, all[name], func(changed []byte) error {
 			st, err := ParseStatement(changed)
 			if err != nil {
@@ -153,7 +183,6 @@ func TestParseStatementRefuses(t *testing.T) {
 	}{
 		{"as it is", func(*formatv1.Statement) {}, ""},
 		{"unknown kind", func(m *formatv1.Statement) { m.Kind = "abolish" }, "unknown-kind"},
-		{"reserved kind", func(m *formatv1.Statement) { m.Kind = "veto" }, "unknown-kind"},
 		{"no kind", func(m *formatv1.Statement) { m.Kind = "" }, "unknown-kind"},
 		{"other rules", func(m *formatv1.Statement) { m.Rules = 2 }, "unknown-rules"},
 		{"no network", func(m *formatv1.Statement) { m.Network = "" }, "malformed"},
@@ -258,6 +287,20 @@ func TestBodiesRefused(t *testing.T) {
 		{"not UTF-8", badAuthority(func(m *formatv1.DeclareAuthority) { m.Acronym = "\xff" }), "malformed-text"},
 		{"right-to-left override", badAuthority(func(m *formatv1.DeclareAuthority) { m.Acronym = "a\u202eb" }), "malformed-text"},
 		{"129 desks", badAuthority(func(m *formatv1.DeclareAuthority) { m.Desks = make([]*formatv1.Desk, 129) }), "too-many"},
+		{"website", badAuthority(func(m *formatv1.DeclareAuthority) { m.Website = "http://x.example:80" }), "malformed-address"},
+		{"website with a space", badAuthority(func(m *formatv1.DeclareAuthority) { m.Website = "https://x .example" }), "malformed-address"},
+		{"holiday", badAuthority(func(m *formatv1.DeclareAuthority) { m.Desks[0].Holidays = []string{"2027-02-30"} }), "malformed-hours"},
+		{"65 holidays", badAuthority(func(m *formatv1.DeclareAuthority) {
+			for range 65 {
+				m.Desks[0].Holidays = append(m.Desks[0].Holidays, "2027-01-06")
+			}
+		}), "too-many"},
+		{"two requirements for all kinds", badAuthority(func(m *formatv1.DeclareAuthority) {
+			m.Requirements = []*formatv1.Requirement{{}, {}}
+		}), "duplicate-requirement"},
+		{"requirement of no kind", badAuthority(func(m *formatv1.DeclareAuthority) {
+			m.Requirements = []*formatv1.Requirement{{Kind: "Identify Person"}}
+		}), "malformed-name"},
 		// PROTOCOL 4.14
 		{"key of a node", badAuthority(func(m *formatv1.DeclareAuthority) { m.Keys[0] = other(PurposeWitness) }), "wrong-purpose"},
 		{"signing with age", badAuthority(func(m *formatv1.DeclareAuthority) { m.Keys[1].Purpose = "sign" }), "unknown-algorithm"},
@@ -293,7 +336,9 @@ func FuzzParseStatement(f *testing.F) {
 	for _, b := range all {
 		f.Add(b)
 	}
-	f.Add(w.log[0])
+	for _, b := range w.log {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		st, err := ParseStatement(b)
 		if err != nil {
@@ -306,5 +351,7 @@ func FuzzParseStatement(f *testing.F) {
 		_, _ = Apply(w.s, st)
 		_, _ = Apply(nil, st)
 		_, _ = Restrict(w.s, st)
+		w.s.BlockedBySight(st)
+		w.s.Standing(st)
 	})
 }
