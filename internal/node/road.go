@@ -45,7 +45,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 	}
 	d.broadcast.Attach(d.alerts)
 	d.exchange.Alerts = d.alerts
-	d.courier.Greet(d.exchange, d.broadcast.Heard)
+	d.courier.Greet(d.exchange, d.greeted)
 	return nil
 }
 

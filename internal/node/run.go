@@ -72,6 +72,7 @@ type daemon struct {
 	desk     *people.Desk
 	policy   *policy.Set
 	courier  *peer.Courier
+	mesh     *peer.Mesh
 	lists    message.Lists
 	exchange *exchange.Exchange
 	// The one-to-many road.
@@ -139,8 +140,8 @@ func (d *daemon) openDirectory(context.Context) error {
 	}
 	d.follower, err = registry.OpenFollower(registry.FollowerOptions{
 		Data: dir, Genesis: genesis, Fingerprint: d.cfg.Network.Fingerprint, Hubs: d.cfg.Network.Hubs,
-		TLS: func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
-		Now: d.Clock, Log: d.Log,
+		TLS:     func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
+		OnSight: d.onSight, Now: d.Clock, Log: d.Log,
 	})
 	if err != nil {
 		return err
@@ -217,6 +218,7 @@ func (d *daemon) openExchange(ctx context.Context) error {
 		return d.identity.ClientTLS(wire.ThisNode(current, d.Clock, n).Verify)
 	})
 	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
+	d.openMesh()
 	d.exchange = exchange.New(exchange.Options{
 		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
 		Directory: known{d.follower}, Courier: d.courier, Lists: d.lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
@@ -252,6 +254,7 @@ func (d *daemon) openListeners(context.Context) error {
 func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.follower.Run(ctx) })
+	g.Go(func() error { return d.mesh.Run(ctx) })
 	g.Go(func() error { return d.exchange.Run(ctx) })
 	g.Go(func() error { return d.broadcast.Run(ctx) })
 	g.Go(func() error { return d.alerts.Run(ctx) })
@@ -273,12 +276,12 @@ func (d *daemon) serve(ctx context.Context) error {
 }
 
 func (d *daemon) peerServer() *wire.Server {
-	identity := wire.NodeIdentity(d.follower.Current(), d.Clock)
+	identity := wire.MemberIdentity(d.follower.Current(), d.Clock)
 	s := wire.NewServer(wire.ServerOptions{
-		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }),
+		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
 		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10},
 	})
-	peer.Register(s, d.exchange, d.broadcast, d.alerts, nil)
+	peer.Register(s, d.exchange, d.broadcast, d.alerts, d.mesh)
 	return s
 }
 

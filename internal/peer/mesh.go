@@ -29,8 +29,9 @@ const (
 type Directory interface {
 	// Heads is what the node has, to be compared.
 	Heads() Heads
-	// Compare says what to fetch from a peer that has theirs. A contradiction among the heads is kept as proof.
-	Compare(theirs Heads) (Want, error)
+	// Compare says what to fetch from a peer that has theirs. A contradiction among the heads is kept as proof, with who
+	// showed it.
+	Compare(by authority.Node, theirs Heads) (Want, error)
 	// Give is what a peer asked for: entries from a position on (0: none), then restrictions by hash, as far as they are
 	// known; after the last, the function returns the confirmed head that covers the entries, or nothing.
 	Give(from uint64, restrictions []directory.Hash) (iter.Seq2[Entry, error], func() []byte)
@@ -162,7 +163,7 @@ func (m *Mesh) mend(ctx context.Context, to directory.NodeEntry, theirs Heads, t
 			return err
 		}
 	}
-	want, err := m.o.Directory.Compare(theirs)
+	want, err := m.o.Directory.Compare(to.Node, theirs)
 	if err != nil || want.nothing() {
 		return err
 	}

@@ -196,13 +196,6 @@ func (w *world) revocation(m *member) []byte {
 	return directory.Attach(payload, m.key.sign(directory.RoleState, payload))
 }
 
-func hashOf(t *testing.T, signed []byte) directory.Hash {
-	t.Helper()
-	st, err := directory.ParseStatement(signed)
-	must(t, err)
-	return st.Hash()
-}
-
 // ownCopy is a node's copy of the directory in memory: every statement is verified by the rules of room directory, as
 // room registry's Follower does, which is tried with this room in whole networks.
 type ownCopy struct {
@@ -227,7 +220,7 @@ func (c *ownCopy) Heads() peer.Heads {
 	return h
 }
 
-func (c *ownCopy) Compare(theirs peer.Heads) (peer.Want, error) {
+func (c *ownCopy) Compare(_ authority.Node, theirs peer.Heads) (peer.Want, error) {
 	ours := c.Heads()
 	var want peer.Want
 	if len(theirs.Head) > 0 && theirs.Head[0] > ours.Head[0] {

@@ -185,6 +185,11 @@ func TestVisitorIdentity(t *testing.T) {
 			if got := fault.CodeOf(p.Barred); got != test.barred {
 				t.Errorf("barred = %q, want %q", got, test.barred)
 			}
+			// At a node's door whoever is nobody is refused for it, and the others are the same. PROTOCOL 10.1, 10.10.
+			member, err := wire.MemberIdentity(n.current, n.now).Peer(test.state)
+			if test.peer == "stranger" && fault.CodeOf(err) != test.barred || test.peer != "stranger" && (err != nil || member.String() != test.peer || fault.CodeOf(member.Barred) != test.barred) {
+				t.Errorf("at a node's door: %s (%v), %v", member, member.Barred, err)
+			}
 		})
 	}
 }
