@@ -23,6 +23,11 @@ type Entry struct {
 	Fields map[string]string
 }
 
+// Languages are those in which there is a title, in order of their code.
+func (e Entry) Languages() []authority.Language {
+	return slices.SortedFunc(maps.Keys(e.Titles), func(a, b authority.Language) int { return strings.Compare(a.String(), b.String()) })
+}
+
 // Lists are the lists of codes shipped as data, in four languages (domain.md 4, 5, 8, 11). Which state takes part,
 // which category is registered and which treaty binds is asked of the directory; these are names and shapes.
 type Lists struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/operator"
 	"github.com/enlace-network/enlace/internal/registry"
 )
 
@@ -22,6 +23,20 @@ func (k known) Changed() <-chan struct{} { return k.Current().Changed() }
 func (k known) Freshness(time.Time) (string, time.Time) {
 	f, since := k.Follower.Freshness()
 	return f.String(), since
+}
+
+// Status is how this node's copy of the log is.
+func (k known) Status() operator.LogStatus {
+	s := k.Follower.Status()
+	out := operator.LogStatus{Head: s.Head, Judgement: s.Judgement, Confirmed: s.Confirmed, Stored: s.Stored,
+		Freshness: s.Freshness.String(), Since: s.Since, Halted: s.Halted}
+	for _, p := range s.Proofs {
+		out.Proofs = append(out.Proofs, operator.LogProof{ID: p.ID, Kind: p.Kind, Head: p.Head, Other: p.Other, By: p.By, OtherBy: p.OtherBy, Agreed: p.Agreed, At: p.At})
+	}
+	for _, o := range s.Omitted {
+		out.Omitted = append(out.Omitted, operator.Omission(o))
+	}
+	return out
 }
 
 // Card is a contact card that this node holds or the hub has.

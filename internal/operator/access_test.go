@@ -251,7 +251,7 @@ func TestDirectoryQueries(t *testing.T) {
 		"/v1/directory":                     `"position":"4"`,
 		"/v1/directory?state=mx":            `"name":"mx/node/primary"`,
 		"/v1/directory?state=br":            `"code":"unknown-entry"`,
-		"/v1/directory/mx":                  `"state":{"name":"mx","status":"active"}`,
+		"/v1/directory/mx":                  `"state":{"name":"mx","status":"active","title":"Mexico","note_verbale":"NV 1/2026","position":"2"`,
 		"/v1/directory/mx/fgr":              `"acronym":""`,
 		"/v1/directory/mx%2Ffgr":            `"time_zone":"America/Mexico_City"`,
 		"/v1/directory/mx/node/primary":     `"endpoints":["127.0.0.1:7401"]`,

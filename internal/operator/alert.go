@@ -63,7 +63,7 @@ func (d *Door) PublishAlert(ctx context.Context, in *operatorv1.PublishAlertRequ
 		return nil, err
 	}
 	return &operatorv1.PublishAlertResponse{
-		Status: string(p.State), MessageId: idText(p.Message), Freshness: p.Freshness, Audience: uint32(p.Audience),
+		Status: string(p.State), MessageId: idText(p.Message), Freshness: d.freshness(p.Freshness), Audience: uint32(p.Audience),
 	}, nil
 }
 
@@ -81,7 +81,9 @@ func (d *Door) ApproveAlert(ctx context.Context, in *operatorv1.ApproveAlertRequ
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.ApproveAlertResponse{Status: string(p.State), MessageId: idText(p.Message), Audience: uint32(p.Audience)}, nil
+	return &operatorv1.ApproveAlertResponse{
+		Status: string(p.State), MessageId: idText(p.Message), Freshness: d.freshness(p.Freshness), Audience: uint32(p.Audience),
+	}, nil
 }
 
 // ReturnAlert gives a draft back to its author.
@@ -126,7 +128,7 @@ func (d *Door) CancelAlert(ctx context.Context, in *operatorv1.CancelAlertReques
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.CancelAlertResponse{Status: string(p.State), MessageId: idText(p.Message)}, nil
+	return &operatorv1.CancelAlertResponse{Status: string(p.State), MessageId: idText(p.Message), Freshness: d.freshness(p.Freshness)}, nil
 }
 
 // ListAlerts lists alerts, newest change first.
@@ -211,7 +213,7 @@ func (d *Door) GiveFeedback(ctx context.Context, in *operatorv1.GiveFeedbackRequ
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.GiveFeedbackResponse{MessageId: idText(msg)}, nil
+	return &operatorv1.GiveFeedbackResponse{MessageId: idText(msg), Freshness: d.freshness("")}, nil
 }
 
 // ListHolders says who has an alert of ours, and counts by its newest message: confirmed are the nodes whose signed

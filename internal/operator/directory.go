@@ -2,133 +2,52 @@ package operator
 
 import (
 	"context"
-	"slices"
+	"encoding/hex"
 	"strings"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/catalog"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/message"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
-	"github.com/enlace-network/enlace/internal/policy"
 )
-
-// ListEntries lists the directory, or one state of it.
-func (d *Door) ListEntries(ctx context.Context, in *operatorv1.ListEntriesRequest) (*operatorv1.ListEntriesResponse, error) {
-	view, err := d.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	states := view.States()
-	if in.GetState() != "" {
-		one, err := stateOf(view, in.GetState())
-		if err != nil {
-			return nil, err
-		}
-		states = []directory.StateEntry{one}
-	}
-	freshness, _ := d.c.Directory.Freshness(d.c.Now())
-	out := &operatorv1.ListEntriesResponse{Position: view.Snapshot().Position(), Freshness: freshness}
-	for _, s := range states {
-		d.listState(ctx, view, s, out)
-	}
-	return out, nil
-}
-
-func (d *Door) listState(ctx context.Context, view directory.View, s directory.StateEntry, out *operatorv1.ListEntriesResponse) {
-	out.States = append(out.States, stateInfo(s))
-	for _, name := range s.Authorities {
-		if a, ok := view.Authority(name); ok && !a.Hidden {
-			out.Authorities = append(out.Authorities, d.authorityInfo(ctx, a))
-		}
-	}
-	for _, node := range s.Nodes {
-		if n, ok := view.Node(node); ok {
-			out.Nodes = append(out.Nodes, nodeInfo(n))
-		}
-	}
-}
 
 // GetEntry finds a state, an authority or a node by its full name; hidden authorities too, for whoever knows the name
 // may ask.
 func (d *Door) GetEntry(ctx context.Context, in *operatorv1.GetEntryRequest) (*operatorv1.GetEntryResponse, error) {
-	view, err := d.look(ctx)
+	r, err := d.read(ctx, in.GetLanguage(), in.GetZone(), true)
 	if err != nil {
 		return nil, err
 	}
+	defer r.close()
 	switch strings.Count(in.GetName(), "/") {
 	case 0:
-		s, err := stateOf(view, in.GetName())
+		s, err := stateOf(r.view, in.GetName())
 		if err != nil {
 			return nil, err
 		}
-		return &operatorv1.GetEntryResponse{State: stateInfo(s)}, nil
+		return &operatorv1.GetEntryResponse{State: r.state(s)}, nil
 	case 1:
 		name, err := authority.ParseName(in.GetName())
 		if err != nil {
 			return nil, err
 		}
-		if a, ok := view.Authority(name); ok {
-			return &operatorv1.GetEntryResponse{Authority: d.authorityInfo(ctx, a)}, nil
+		if a, ok := r.view.Authority(name); ok {
+			out := r.authority(a)
+			r.common(out, name.State())
+			return &operatorv1.GetEntryResponse{Authority: out}, nil
 		}
 	default:
 		node, err := authority.ParseNode(in.GetName())
 		if err != nil {
 			return nil, err
 		}
-		if n, ok := view.Node(node); ok {
-			return &operatorv1.GetEntryResponse{Node: nodeInfo(n)}, nil
+		if n, ok := r.view.Node(node); ok {
+			return &operatorv1.GetEntryResponse{Node: r.node(n)}, nil
 		}
 	}
 	return nil, unknownEntry()
-}
-
-// FindAuthority answers "who do I ask?".
-func (d *Door) FindAuthority(ctx context.Context, in *operatorv1.FindAuthorityRequest) (*operatorv1.FindAuthorityResponse, error) {
-	view, err := d.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	q, err := queryOf(in)
-	if err != nil {
-		return nil, err
-	}
-	out := &operatorv1.FindAuthorityResponse{}
-	for _, a := range view.Find(q) {
-		out.Authorities = append(out.Authorities, d.authorityInfo(ctx, a))
-	}
-	return out, nil
-}
-
-func queryOf(in *operatorv1.FindAuthorityRequest) (directory.Query, error) {
-	var q directory.Query
-	var err error
-	if in.GetState() != "" {
-		if q.State, err = authority.ParseState(in.GetState()); err != nil {
-			return q, err
-		}
-	}
-	if in.GetKind() != "" {
-		if q.Kind, err = authority.ParseRequestKind(in.GetKind()); err != nil {
-			return q, err
-		}
-	}
-	if in.GetCategory() != "" {
-		q.Category, err = authority.ParseCategory(in.GetCategory())
-	}
-	return q, err
-}
-
-// look is the directory as it is now, for a caller who may read it.
-func (d *Door) look(ctx context.Context) (directory.View, error) {
-	if err := d.allow(callerFrom(ctx).Principal, policy.DirectoryRead, authority.Name{}); err != nil {
-		return directory.View{}, err
-	}
-	s := d.c.Directory.Load()
-	if s == nil {
-		return directory.View{}, fault.New(fault.Retry, "no-directory", "read directory", "this node has no directory yet").
-			WithHint("wait until it has reached the hub or a peer")
-	}
-	return s.At(d.c.Now()), nil
 }
 
 func stateOf(view directory.View, name string) (directory.StateEntry, error) {
@@ -147,46 +66,94 @@ func unknownEntry() error {
 	return fault.New(fault.NotFound, "unknown-entry", "read directory", "the directory has no such entry")
 }
 
-func stateInfo(s directory.StateEntry) *operatorv1.StateInfo {
-	return &operatorv1.StateInfo{Name: s.State.String(), Status: s.Status.String()}
+// ListCodes gives the categories and instruments that hold now. PROTOCOL 4.18.
+func (d *Door) ListCodes(context.Context, *operatorv1.ListCodesRequest) (*operatorv1.ListCodesResponse, error) {
+	view, err := d.snapshotNow()
+	if err != nil {
+		return nil, err
+	}
+	now := catalog.Now(view, d.c.Lists)
+	return &operatorv1.ListCodesResponse{
+		Categories: registeredCodes(now.All(catalog.Categories)), CategoriesRegistered: len(view.Categories()) > 0,
+		Instruments: registeredCodes(now.All(catalog.Instruments)), InstrumentsRegistered: len(view.Instruments()) > 0,
+	}, nil
 }
 
-func nodeInfo(n directory.NodeEntry) *operatorv1.NodeInfo {
-	return &operatorv1.NodeInfo{Name: n.Node.String(), Endpoints: n.Endpoints, Status: n.Status.String()}
-}
-
-func (d *Door) authorityInfo(ctx context.Context, a directory.AuthorityEntry) *operatorv1.AuthorityInfo {
-	out := &operatorv1.AuthorityInfo{
-		Name: a.Name.String(), Acronym: a.Acronym, Type: a.Type, Status: a.Status.String(), Node: a.Node.String(),
-		Languages: texts(a.Languages), NationalPointOfContact: a.NationalPointOfContact,
-	}
-	for _, n := range a.Names {
-		out.Names = append(out.Names, &operatorv1.LocalName{Language: n.Language.String(), Value: n.Value})
-	}
-	for _, c := range a.Competences {
-		out.Functions = append(out.Functions, c.Function)
-		out.Categories = append(out.Categories, texts(c.Categories)...)
-	}
-	out.Functions, out.Categories = distinct(out.Functions), distinct(out.Categories)
-	for _, desk := range a.Desks {
-		out.Desks = append(out.Desks, d.deskInfo(ctx, desk))
+func registeredCodes(all []message.Entry) []*operatorv1.RegisteredCode {
+	var out []*operatorv1.RegisteredCode
+	for _, e := range all {
+		c := &operatorv1.RegisteredCode{Code: e.Code, Status: e.Fields["status"], Successor: e.Fields["successor"]}
+		for _, l := range e.Languages() {
+			c.Titles = append(c.Titles, &operatorv1.LocalName{Language: l.String(), Value: e.Titles[l]})
+		}
+		out = append(out, c)
 	}
 	return out
 }
 
-// deskInfo adds telephone and mailbox where the node holds the desk's card; a desk without one is still a desk.
-func (d *Door) deskInfo(ctx context.Context, desk directory.Desk) *operatorv1.DeskInfo {
-	out := &operatorv1.DeskInfo{Slug: desk.Slug, TimeZone: desk.TimeZone, Hours: desk.Hours, Languages: texts(desk.Languages)}
-	if d.c.Contacts == nil || desk.Card.IsZero() {
-		return out
+// GetDirectoryStatus says which log the node holds, who stands behind it, and what is wrong with it. PROTOCOL 11.6, 11.9.
+func (d *Door) GetDirectoryStatus(ctx context.Context, _ *operatorv1.GetDirectoryStatusRequest) (*operatorv1.GetDirectoryStatusResponse, error) {
+	view, err := d.look(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if card, err := d.c.Contacts.Card(ctx, desk.Card); err == nil {
-		out.Phone, out.Mailbox = card.Phone, card.Mailbox
+	s := d.c.Directory.Status()
+	version, _ := view.Snapshot().Rules()
+	out := &operatorv1.GetDirectoryStatusResponse{
+		Network: view.Snapshot().NetworkID(), Confirmed: s.Confirmed, Stored: s.Stored, Freshness: s.Freshness, Since: milli(s.Since),
+		Needed: uint32(s.Judgement.Needed), Votes: texts(s.Judgement.Votes), QuorumTime: milli(s.Judgement.Quorum),
+		HeadConfirmed: s.Judgement.Confirmed, Rules: uint32(version),
 	}
-	return out
+	if !s.Head.IsZero() {
+		out.HeadSize, out.HeadRoot, out.Head = s.Head.Position(), hex.EncodeToString(s.Head.Root[:]), string(s.Head.Note())
+	}
+	if s.Halted != nil {
+		out.Halted, out.HaltedText = fault.CodeOf(s.Halted), fault.As(s.Halted).Say
+	}
+	s.wrongs(out)
+	d.census(view, out)
+	return out, nil
 }
 
-func distinct(all []string) []string {
-	slices.Sort(all)
-	return slices.Compact(all)
+// wrongs are what the hub was caught at.
+func (s LogStatus) wrongs(out *operatorv1.GetDirectoryStatusResponse) {
+	for _, p := range s.Proofs {
+		out.Proofs = append(out.Proofs, &operatorv1.ProofInfo{
+			Kind: p.Kind, Time: milli(p.At), First: string(p.Head), Second: string(p.Other), FirstBy: p.By, SecondBy: p.OtherBy,
+			Id: p.ID, Agreed: p.Agreed,
+		})
+	}
+	for _, o := range s.Omitted {
+		out.Omitted = append(out.Omitted, &operatorv1.OmittedInfo{
+			Hash: o.Hash.String(), Kind: string(o.Kind), Subject: o.Subject.String(), Since: milli(o.Since),
+		})
+	}
+}
+
+// census counts what a caller may see. One pass: a status is asked for now and then.
+func (d *Door) census(view directory.View, out *operatorv1.GetDirectoryStatusResponse) {
+	r := &reader{door: d, view: view}
+	for _, s := range view.States() {
+		out.States++
+		if _, ok := view.ContactPoint(s.State); !ok {
+			out.MissingContactPoints++
+		}
+		for _, node := range s.Nodes {
+			out.Nodes++
+			out.StaleEntries += r.staleOne(directory.OfNode(node))
+		}
+		for _, name := range s.Authorities {
+			if a, _ := view.Authority(name); r.visible(a) {
+				out.Authorities++
+				out.StaleEntries += r.staleOne(directory.OfAuthority(name))
+			}
+		}
+	}
+}
+
+func (r *reader) staleOne(subject directory.Subject) uint32 {
+	if _, stale := r.view.Stale(subject); stale {
+		return 1
+	}
+	return 0
 }

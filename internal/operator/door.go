@@ -15,6 +15,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/message"
 	"github.com/enlace-network/enlace/internal/operator/rest"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
@@ -50,6 +51,8 @@ type Config struct {
 	// Mode is how the state replaces the second person when there is none.
 	Mode      policy.Mode
 	Directory Directory
+	// Lists may be zero: the lists that the program ships with.
+	Lists message.Lists
 	// Contacts may be nil: then desks are shown without telephone and mailbox.
 	Contacts Contacts
 	Monitor  Monitor
@@ -89,6 +92,7 @@ type Door struct {
 	ends   *ends
 	tls    *tls.Config
 	leaves *leaves
+	zones  zones
 	// stopping is closed when Run is told to stop, so that watches end at once and are resumed elsewhere or later.
 	stopping chan struct{}
 }
@@ -107,6 +111,12 @@ func New(c Config) *Door {
 	}
 	if c.Language == (authority.Language{}) {
 		c.Language, _ = authority.ParseLanguage("en")
+	}
+	if len(c.Lists.Names()) == 0 {
+		var err error
+		if c.Lists, err = message.LoadLists(); err != nil {
+			panic("operator: the shipped lists cannot be read: " + err.Error())
+		}
 	}
 	l := &leaves{seen: map[[32]byte]bool{}}
 	return &Door{c: c, people: c.People, ends: newEnds(), tls: chained(c.TLS, c.Chain, l), leaves: l, stopping: make(chan struct{})}
@@ -231,7 +241,7 @@ func (d *Door) handler(inner string) (http.Handler, io.Closer, error) {
 	asking := &checked{conn, d}
 	h, err := rest.New(rest.Options{
 		Conn: asking, Ask: asking.ask, Open: func(method string) bool { return accesses[method].stranger }, Document: document,
-		Origins: d.c.Origins, Idle: d.c.Idle, Beat: d.c.Beat,
+		Origins: d.c.Origins, Idle: d.c.Idle, Beat: d.c.Beat, Freshness: func() string { return d.freshness("") },
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

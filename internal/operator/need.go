@@ -107,6 +107,43 @@ type Directory interface {
 	Load() *directory.Snapshot
 	// Freshness is "fresh", "degraded" or "stale", and since when the newest head was cosigned.
 	Freshness(now time.Time) (string, time.Time)
+	// Status is how the node's copy of the log is.
+	Status() LogStatus
+}
+
+// LogStatus is how far the log is stored and in force here, who stands behind it, and what is wrong with it.
+// PROTOCOL 11.6, 11.8, 11.9.
+type LogStatus struct {
+	// Head is the newest confirmed head; it may be zero. Judgement is who stands behind it.
+	Head      directory.Head
+	Judgement directory.Judgement
+	// Confirmed is the position up to which the log is in force, Stored that up to which this node has it.
+	Confirmed, Stored uint64
+	// Freshness counts from Since.
+	Freshness string
+	Since     time.Time
+	Proofs    []LogProof
+	Omitted   []Omission
+	// Halted is why no more comes into force until a person has done something; nil if it does.
+	Halted error
+}
+
+// LogProof is kept evidence against the hub: two signed notes that contradict each other or, without Other, one that
+// contradicts the log as it was sent here.
+type LogProof struct {
+	ID, Kind    string
+	Head, Other []byte
+	By, OtherBy string
+	Agreed      uint64
+	At          time.Time
+}
+
+// Omission is a statement that the hub was to log and has not.
+type Omission struct {
+	Hash    directory.Hash
+	Kind    directory.Kind
+	Subject directory.Subject
+	Since   time.Time
 }
 
 // Contacts finds contact cards, which lie beside the log.

@@ -52,7 +52,7 @@ func (d *Door) SendRequest(ctx context.Context, in *operatorv1.SendRequestReques
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.SendRequestResponse{Status: string(sent.State), MessageId: idText(sent.Message), Freshness: sent.Freshness}, nil
+	return &operatorv1.SendRequestResponse{Status: string(sent.State), MessageId: idText(sent.Message), Freshness: d.freshness(sent.Freshness)}, nil
 }
 
 // ApproveRequest releases a request.
@@ -69,7 +69,7 @@ func (d *Door) ApproveRequest(ctx context.Context, in *operatorv1.ApproveRequest
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.ApproveRequestResponse{Status: string(sent.State), MessageId: idText(sent.Message)}, nil
+	return &operatorv1.ApproveRequestResponse{Status: string(sent.State), MessageId: idText(sent.Message), Freshness: d.freshness(sent.Freshness)}, nil
 }
 
 // ReturnRequest gives a draft back to its author.
@@ -166,7 +166,7 @@ func (d *Door) AcknowledgeRequest(ctx context.Context, in *operatorv1.Acknowledg
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.AcknowledgeRequestResponse{MessageId: msg.String()}, nil
+	return &operatorv1.AcknowledgeRequestResponse{MessageId: msg.String(), Freshness: d.freshness("")}, nil
 }
 
 // AnswerRequest answers every question of a request.
@@ -182,7 +182,7 @@ func (d *Door) AnswerRequest(ctx context.Context, in *operatorv1.AnswerRequestRe
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.AnswerRequestResponse{MessageId: msg.String()}, nil
+	return &operatorv1.AnswerRequestResponse{MessageId: msg.String(), Freshness: d.freshness("")}, nil
 }
 
 // RefuseRequest refuses a request with a reason.
@@ -198,7 +198,7 @@ func (d *Door) RefuseRequest(ctx context.Context, in *operatorv1.RefuseRequestRe
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.RefuseRequestResponse{MessageId: msg.String()}, nil
+	return &operatorv1.RefuseRequestResponse{MessageId: msg.String(), Freshness: d.freshness("")}, nil
 }
 
 // CloseRequest ends a request.
@@ -214,7 +214,7 @@ func (d *Door) CloseRequest(ctx context.Context, in *operatorv1.CloseRequestRequ
 	if err != nil {
 		return nil, err
 	}
-	return &operatorv1.CloseRequestResponse{MessageId: msg.String()}, nil
+	return &operatorv1.CloseRequestResponse{MessageId: msg.String(), Freshness: d.freshness("")}, nil
 }
 
 func missing(op, what string) error {
@@ -254,4 +254,13 @@ func readCursor(s string) (int64, error) {
 			WithHint("take it from an answer, unchanged")
 	}
 	return n, nil
+}
+
+// freshness is that of the directory a message was addressed by or, where none has left yet, of the directory of now.
+func (d *Door) freshness(of string) string {
+	if of != "" {
+		return of
+	}
+	now, _ := d.c.Directory.Freshness(d.c.Now())
+	return now
 }

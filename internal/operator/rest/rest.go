@@ -62,6 +62,8 @@ type Options struct {
 	Origins []string
 	// Idle is the longest silence within an upload or a download, Beat how often a silent event stream says that it lives.
 	Idle, Beat time.Duration
+	// Freshness is that of the directory now: "fresh", "degraded" or "stale".
+	Freshness func() string
 }
 
 // rest keeps nothing of what it answers.
@@ -92,7 +94,7 @@ func New(o Options) (http.Handler, error) {
 	mux.HandleFunc("GET /v1/alerts/{id}/files/{index}", r.downloadAlertFile)
 	mux.HandleFunc("GET /v1/watch", r.watchRequests)
 	mux.HandleFunc("GET /v1/watch/alerts", r.watchAlerts)
-	mux.HandleFunc("GET /healthz", healthz)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { healthz(w, o.Freshness()) })
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, o.Document) })
 	mux.HandleFunc("/", r.unary)
 	return r.guard(mux), nil
@@ -110,8 +112,9 @@ func Server(handler http.Handler, config *tls.Config, log *zap.Logger) *http.Ser
 	}
 }
 
-func healthz(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, []byte(`{"status":"ok"}`))
+// healthz says that the process answers, and how far its directory may be trusted: monitors have no account.
+func healthz(w http.ResponseWriter, freshness string) {
+	writeJSON(w, http.StatusOK, []byte(`{"status":"ok","directory":"`+freshness+`"}`))
 }
 
 // newGateway is the generated part: unary methods only, JSON only. Headers of a caller never become gRPC metadata,

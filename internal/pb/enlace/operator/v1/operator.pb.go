@@ -5304,13 +5304,20 @@ func (*GetDirectoryStatusRequest) Descriptor() ([]byte, []int) {
 // ProofInfo is kept evidence against the hub.
 type ProofInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "split", ...
+	// "fork": two heads that no one log has; "withheld": one head that covers other entries than were sent.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Unix milliseconds when it was found.
 	Time int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
-	// The two signed notes that contradict each other.
-	First         string `protobuf:"bytes,3,opt,name=first,proto3" json:"first,omitempty"`
-	Second        string `protobuf:"bytes,4,opt,name=second,proto3" json:"second,omitempty"`
+	// The two signed notes that contradict each other; without a second, the first contradicts the log as it was sent here.
+	First  string `protobuf:"bytes,3,opt,name=first,proto3" json:"first,omitempty"`
+	Second string `protobuf:"bytes,4,opt,name=second,proto3" json:"second,omitempty"`
+	// Where they came from.
+	FirstBy  string `protobuf:"bytes,5,opt,name=first_by,json=firstBy,proto3" json:"first_by,omitempty"`
+	SecondBy string `protobuf:"bytes,6,opt,name=second_by,json=secondBy,proto3" json:"second_by,omitempty"`
+	// Names the proof, for who resolves it.
+	Id string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
+	// Log position up to which entries can still come into force.
+	Agreed        uint64 `protobuf:"varint,8,opt,name=agreed,proto3" json:"agreed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5371,6 +5378,34 @@ func (x *ProofInfo) GetSecond() string {
 		return x.Second
 	}
 	return ""
+}
+
+func (x *ProofInfo) GetFirstBy() string {
+	if x != nil {
+		return x.FirstBy
+	}
+	return ""
+}
+
+func (x *ProofInfo) GetSecondBy() string {
+	if x != nil {
+		return x.SecondBy
+	}
+	return ""
+}
+
+func (x *ProofInfo) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ProofInfo) GetAgreed() uint64 {
+	if x != nil {
+		return x.Agreed
+	}
+	return 0
 }
 
 // OmittedInfo is a statement that the hub has not logged 10 minutes after it was handed in.
@@ -9054,12 +9089,16 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\vinstruments\x18\x02 \x03(\v2\".enlace.operator.v1.RegisteredCodeR\vinstruments\x123\n" +
 	"\x15categories_registered\x18\x03 \x01(\bR\x14categoriesRegistered\x125\n" +
 	"\x16instruments_registered\x18\x04 \x01(\bR\x15instrumentsRegistered\"\x1b\n" +
-	"\x19GetDirectoryStatusRequest\"a\n" +
+	"\x19GetDirectoryStatusRequest\"\xc1\x01\n" +
 	"\tProofInfo\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x14\n" +
 	"\x05first\x18\x03 \x01(\tR\x05first\x12\x16\n" +
-	"\x06second\x18\x04 \x01(\tR\x06second\"e\n" +
+	"\x06second\x18\x04 \x01(\tR\x06second\x12\x19\n" +
+	"\bfirst_by\x18\x05 \x01(\tR\afirstBy\x12\x1b\n" +
+	"\tsecond_by\x18\x06 \x01(\tR\bsecondBy\x12\x0e\n" +
+	"\x02id\x18\a \x01(\tR\x02id\x12\x16\n" +
+	"\x06agreed\x18\b \x01(\x04R\x06agreed\"e\n" +
 	"\vOmittedInfo\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
