@@ -19,7 +19,7 @@ import (
 func (a *app) authorityCommand() *cobra.Command {
 	return group("authority", "Competent authorities of a state in the directory",
 		a.authorityDeclareCommand(), a.authorityRetireCommand(), a.suspendCommand("AUTHORITY", ofAuthority),
-		a.reinstateCommand("AUTHORITY", ofAuthority), a.authorityRotateCommand())
+		a.reinstateCommand("AUTHORITY", ofAuthority), a.authorityRotateCommand(), a.authorityConfirmCommand(), a.authorityNoticeCommand())
 }
 
 // ringFlags name the key file of a node on this machine.

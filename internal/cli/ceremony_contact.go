@@ -122,7 +122,7 @@ func (a *app) contactShowCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.hub, "hub", "", "address of the directory hub, host:port")
-	c.Flags().StringVar(&f.network, "network", "", "fingerprint of the network, 64 hexadecimal digits")
+	registerNetwork(c.Flags(), &f.network)
 	k.register(c.Flags())
 	return c
 }

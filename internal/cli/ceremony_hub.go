@@ -21,7 +21,7 @@ type sourceFlags struct{ hub, network, log string }
 
 func (f *sourceFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.hub, "hub", "", "address of the directory hub, host:port")
-	fs.StringVar(&f.network, "network", "", "fingerprint of the network, 64 hexadecimal digits")
+	registerNetwork(fs, &f.network)
 	fs.StringVar(&f.log, "log", "", "statement file to read the directory from instead: the genesis first, then what follows it")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,9 @@ func (a *app) networkCreateCommand() *cobra.Command {
 type created struct {
 	Name        string `json:"name,omitempty"`
 	Fingerprint string `json:"fingerprint"`
-	Config      string `json:"config,omitempty"`
+	// Words say the fingerprint.
+	Words  []string `json:"words"`
+	Config string   `json:"config,omitempty"`
 	// Signed is whether the genesis is complete and in place.
 	Signed bool `json:"signed"`
 }
@@ -183,7 +186,11 @@ func (a *app) printCreated(r created) error {
 	if r.Signed {
 		a.note("The genesis is in place. Publish the fingerprint by a road that is not this computer.")
 	}
-	return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "network %s\n", r.Fingerprint) })
+	r.Words = a.spoken(r.Fingerprint)
+	return a.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "network %s\n", r.Fingerprint)
+		tellSpoken(w, "  ", r.Words)
+	})
 }
 
 func (a *app) networkShowCommand() *cobra.Command {
@@ -203,7 +210,7 @@ func (a *app) networkShowCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.hub, "hub", "", "address of the directory hub, host:port")
-	c.Flags().StringVar(&f.network, "network", "", "fingerprint of the network, 64 hexadecimal digits")
+	registerNetwork(c.Flags(), &f.network)
 	return c
 }
 
@@ -233,17 +240,36 @@ func (a *app) genesisOf(c *cobra.Command, args []string, f sourceFlags) (directo
 }
 
 func (a *app) networkFingerprintCommand() *cobra.Command {
-	return &cobra.Command{
+	var said bool
+	c := &cobra.Command{
 		Use: "fingerprint FILE", Short: "Print the fingerprint of the network that a genesis founds",
-		Example: "  enlace network fingerprint hub/genesis.statement",
+		Long: "Print the fingerprint of a network, to be compared by another road than this computer. With --words it is\n" +
+			"24 words that are read over a telephone, of the list in the language of --lang; whoever asks for a\n" +
+			"fingerprint takes them in place of the digits. There is no list in Portuguese: pt gives the Spanish one.",
+		Example: "  enlace network fingerprint hub/genesis.statement\n  enlace network fingerprint hub/genesis.statement --words --lang es",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			b, err := a.genesisOf(c, args, sourceFlags{})
 			if err != nil {
 				return err
 			}
-			id := networkOf(b.Statements[0])
-			return a.print(map[string]string{"fingerprint": id}, func(w io.Writer) { fmt.Fprintln(w, id) })
+			return a.printFingerprint(networkOf(b.Statements[0]), said)
 		},
 	}
+	c.Flags().BoolVar(&said, "words", false, "print words to be read over a telephone, not digits")
+	return c
+}
+
+func (a *app) printFingerprint(id string, said bool) error {
+	list := a.spoken(id)
+	if said {
+		a.noteList()
+	}
+	return a.print(map[string]any{"fingerprint": id, "words": list}, func(w io.Writer) {
+		if said {
+			fmt.Fprintln(w, strings.Join(list, " "))
+			return
+		}
+		fmt.Fprintln(w, id)
+	})
 }

@@ -63,7 +63,7 @@ func (a *app) nodeInitCommand() *cobra.Command {
 	fs := c.Flags()
 	fs.StringVar(&f.dir, "dir", "", "folder of the node (default: STATE)")
 	fs.StringVar(&f.hub, "hub", "", "address of the directory hub, host:port")
-	fs.StringVar(&f.network, "network", "", "fingerprint of the network, 64 hexadecimal digits, as the Secretariat publishes it")
+	registerNetwork(fs, &f.network)
 	fs.StringVar(&f.genesis, "genesis", "", "statement file with the genesis, instead of asking the hub for it")
 	f.registerEntry(fs)
 	f.registerConfig(fs)
@@ -196,7 +196,8 @@ func (f nodeInitFlags) entries(state string) ([]node.NewAuthority, error) {
 
 // printInit is the only place where the first password is shown.
 func (a *app) printInit(r node.InitResult) error {
-	out := map[string]string{"network": r.Network, "config": r.Config, "statements": r.Bundle, "operator_ca": r.OperatorCA,
+	said := a.spokenKey(r.StateFingerprint)
+	out := map[string]any{"state_words": said, "network": r.Network, "config": r.Config, "statements": r.Bundle, "operator_ca": r.OperatorCA,
 		"state_key": r.StateKey, "state_fingerprint": r.StateFingerprint.String(), "user": r.User.String(), "password": r.Password}
 	return a.print(out, func(w io.Writer) {
 		t := newTable(w)
@@ -207,6 +208,9 @@ func (a *app) printInit(r node.InitResult) error {
 			t.row("state's key", r.StateKey+"  (move it off this machine, and keep a copy)")
 		}
 		t.row("its fingerprint", r.StateFingerprint.String()+"  (for the note verbale)")
+		for i, line := range spokenLines(said) {
+			t.row(map[bool]string{true: "the same in words"}[i == 0], line)
+		}
 		t.row("operator CA", r.OperatorCA+"  (for enlace login --ca)")
 		t.row("first account", r.User.String()+"  password "+r.Password+"  (shown once)")
 		t.end()

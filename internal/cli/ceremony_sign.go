@@ -45,12 +45,11 @@ func (w signers) role(st directory.Statement, key authority.Fingerprint, now dir
 		if among(body.Keys, key) {
 			return directory.RoleState, nil
 		}
-	case directory.StateRotation:
-		if among(body.Keys, key) && !w.ofState(st.Subject().State(), key, now) {
-			return directory.RoleNew, nil
-		}
 	}
-	if w.ofState(st.Subject().State(), key, now) {
+	if w.consenting(st, key, now) {
+		return directory.RoleConsent, nil
+	}
+	if !st.Subject().IsNetwork() && w.ofState(st.Subject().State(), key, now) {
 		return directory.RoleState, nil
 	}
 	steward, err := w.steward(st.Subject().State(), key, now)
@@ -90,9 +89,10 @@ func (w signers) steward(state authority.State, key authority.Fingerprint, now d
 // stewardRole is what a steward signs as: the first who declares an entry verified, the next counter-signs.
 func stewardRole(st directory.Statement, key authority.Fingerprint) (directory.Role, error) {
 	switch st.Kind() {
-	case directory.KindAdmitState, directory.KindSuspend, directory.KindReinstate:
+	case directory.KindAdmitState, directory.KindSuspend, directory.KindReinstate, directory.KindRotateStewards, directory.KindRotateHub,
+		directory.KindCategories, directory.KindInstruments, directory.KindRules, directory.KindRecover, directory.KindSettle:
 		return directory.RoleSteward, nil
-	case directory.KindDeclareAuthority, directory.KindDeclareNode:
+	case directory.KindDeclareAuthority, directory.KindDeclareNode, directory.KindDesignateContactPoint:
 		for _, s := range st.Signatures() {
 			if s.Role == directory.RoleVerify && s.Key != key {
 				return directory.RoleCountersign, nil
@@ -110,24 +110,37 @@ func noRole(say string) *fault.Error { return fault.New(fault.Denied, "no-role",
 func (a *app) signAll(b directory.Bundle, key *keyring.OfflineKey, who signers, fixed directory.Role) (directory.Bundle, int, error) {
 	signed, added := directory.Bundle{Cards: b.Cards}, 0
 	for _, st := range b.Statements {
-		role := fixed
-		if role == "" {
-			var err error
-			if role, err = who.role(st, key.Public().Fingerprint(), who.view(a)); err != nil {
-				return b, 0, err
-			}
+		more, changed, err := a.signOne(st, key, who, fixed)
+		if err != nil {
+			return b, 0, err
 		}
+		if signed.Statements = append(signed.Statements, more); changed {
+			added++
+		}
+	}
+	return signed, added, nil
+}
+
+// signOne adds the key's signatures in all its roles, or in the one that was fixed, where they are missing.
+func (a *app) signOne(st directory.Statement, key *keyring.OfflineKey, who signers, fixed directory.Role) (directory.Statement, bool, error) {
+	roles, changed := []directory.Role{fixed}, false
+	if fixed == "" {
+		var err error
+		if roles, err = who.roles(st, key.Public().Fingerprint(), who.view(a)); err != nil {
+			return st, false, err
+		}
+	}
+	for _, role := range roles {
 		if hasSigned(st, role, key.Public().Fingerprint()) {
-			signed.Statements = append(signed.Statements, st)
 			continue
 		}
 		more, err := sign(st, key, role)
 		if err != nil {
-			return b, 0, err
+			return st, false, err
 		}
-		signed.Statements, added = append(signed.Statements, more), added+1
+		st, changed = more, true
 	}
-	return signed, added, nil
+	return st, changed, nil
 }
 
 // view is the directory now; the zero View, which is not asked, where there is none.

@@ -21,7 +21,9 @@ const maxCertificates = 64 << 10
 
 func (a *app) stateCommand() *cobra.Command {
 	return group("state", "Member states: keys, admission, suspension",
-		a.stateKeygenCommand(), a.stateAdmitCommand(), a.stateShowCommand(), a.suspendCommand("STATE", ofState), a.reinstateCommand("STATE", ofState))
+		a.stateKeygenCommand(), a.stateAdmitCommand(), a.stateShowCommand(), a.suspendCommand("STATE", ofState), a.reinstateCommand("STATE", ofState),
+		a.stateRotateCommand(), a.stateRecoverCommand(), a.stateVetoCommand(), a.stateSettleCommand(), a.stateCompleteCommand(),
+		a.stateInstrumentsCommand(), a.stateContactPointCommand())
 }
 
 // subjectOf reads the argument of a command as a subject.

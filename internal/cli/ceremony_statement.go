@@ -85,7 +85,7 @@ func (a *app) lay(out string, b directory.Bundle, who signers) error {
 
 func (a *app) printReadings(b directory.Bundle, who signers) error {
 	all := a.readings(b, who)
-	return a.print(map[string]any{"statements": all}, func(w io.Writer) { tell(w, all) })
+	return a.print(map[string]any{"statements": all}, func(w io.Writer) { a.tell(w, all) })
 }
 
 // consent shows what is to be signed, asks, and signs.
@@ -99,8 +99,9 @@ func (a *app) consent(ctx context.Context, b directory.Bundle, key *keyring.Offl
 		return b, nil
 	}
 	if !a.json {
-		tell(a.streams.Err, a.readings(b, who))
+		a.tell(a.streams.Err, a.readings(b, who))
 		fmt.Fprintf(a.streams.Err, "\nkey %s (%s)\n", key.Public().Fingerprint(), clean(key.Comment()))
+		tellSpoken(a.streams.Err, "  ", a.spokenKey(key.Public().Fingerprint()))
 	}
 	// Until here the signatures are in memory only; without consent they are forgotten.
 	return signed, a.sure(ctx, fmt.Sprintf("Sign %d of %d statements for network %.16s…?", added, len(b.Statements), networkOf(b.Statements[0])))
@@ -308,7 +309,7 @@ func (a *app) statementSubmitCommand() *cobra.Command {
 	}
 	k.register(c.Flags())
 	c.Flags().StringVar(&hub, "hub", "", "address of the directory hub, host:port")
-	c.Flags().StringVar(&network, "network", "", "fingerprint of the network (default: the one in the statements)")
+	registerNetwork(c.Flags(), &network)
 	return c
 }
 

@@ -3,15 +3,17 @@ package cli
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
 
 func (a *app) stewardCommand() *cobra.Command {
-	return group("steward", "Keys of the stewards, who decide together for the network", a.stewardKeygenCommand(), a.stewardListCommand())
+	return group("steward", "Keys of the stewards, who decide together for the network", a.stewardKeygenCommand(), a.stewardListCommand(), a.stewardRotateCommand())
 }
 
 func (a *app) stewardKeygenCommand() *cobra.Command {
@@ -34,8 +36,12 @@ func (a *app) stewardKeygenCommand() *cobra.Command {
 }
 
 func (a *app) printKey(k authority.PublicKey, comment string) error {
-	out := map[string]string{"fingerprint": k.Fingerprint().String(), "comment": comment}
-	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s  %s\n", k.Fingerprint(), clean(comment)) })
+	said := a.spokenKey(k.Fingerprint())
+	out := map[string]any{"fingerprint": k.Fingerprint().String(), "words": said, "comment": comment}
+	return a.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "%s  %s\n", k.Fingerprint(), clean(comment))
+		tellSpoken(w, "  ", said)
+	})
 }
 
 func (a *app) stewardListCommand() *cobra.Command {
@@ -76,4 +82,37 @@ func (a *app) printStewards(s *directory.Snapshot) error {
 			fmt.Fprintln(w, f)
 		}
 	})
+}
+
+func (a *app) stewardRotateCommand() *cobra.Command {
+	var f issueFlags
+	var public []string
+	var threshold int
+	c := &cobra.Command{
+		Use: "rotate", Short: "Replace the stewards' keys",
+		Long: "Draft the rotation of the stewards: --steward names the whole new set; who stays is named again. The old\n" +
+			"threshold signs, and the new one with the new keys. Who is not named signs nothing more.",
+		Example: "  enlace steward rotate --steward ana.key.pub --steward eva.key.pub --threshold 2 --hub hub.example:7400 --network FINGERPRINT --key ana.key --out stewards.statements",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			body := &formatv1.RotateStewards{Threshold: uint32(max(threshold, 0))}
+			for _, path := range public {
+				k, _, err := readPublic(path)
+				if err != nil {
+					return err
+				}
+				body.Stewards = append(body.Stewards, directory.DeclareKey(directory.PurposeSteward, k, time.Time{}))
+			}
+			return a.issue(c, f, func(d directory.Draft) ([]byte, [][]byte, error) {
+				payload, err := d.RotateStewards(body)
+				return payload, nil, err
+			})
+		},
+	}
+	f.register(c.Flags())
+	c.Flags().StringArrayVar(&public, "steward", nil, "public key file of a steward of the new set; two or more")
+	c.Flags().IntVar(&threshold, "threshold", 0, "how many stewards decide together")
+	_ = c.MarkFlagRequired("steward")
+	_ = c.MarkFlagRequired("threshold")
+	return c
 }

@@ -27,10 +27,14 @@ type reading struct {
 	Created  int64  `json:"created"`
 	Position uint64 `json:"position"`
 	// Changes are lines: "+" is new, "-" goes, "!" restricts.
-	Changes    []string        `json:"changes"`
+	Changes []string `json:"changes"`
+	// Warnings are what must not be overlooked before signing.
+	Warnings   []string        `json:"warnings,omitempty"`
 	Signatures []signatureLine `json:"signatures"`
 	// Verdict is "valid", or why the directory would not take it as it stands; empty where none was at hand.
 	Verdict string `json:"verdict,omitempty"`
+	// Missing is who has to sign yet, where a directory was at hand.
+	Missing []string `json:"missing,omitempty"`
 }
 
 type signatureLine struct {
@@ -46,7 +50,8 @@ func (a *app) readings(b directory.Bundle, who signers) []reading {
 	trial, blocked := who.snapshot, false
 	for _, st := range b.Statements {
 		r := reading{Kind: string(st.Kind()), Subject: st.Subject().String(), Hash: st.Hash().String(), Network: networkOf(st),
-			Created: st.Created().Unix(), Position: st.Position(), Changes: changes(st, who.view(a), who.snapshot != nil)}
+			Created: st.Created().Unix(), Position: st.Position(), Changes: changes(st, who.view(a), who.snapshot != nil),
+			Warnings: warnings(st, who.view(a), who.snapshot != nil), Missing: who.missing(st, who.view(a))}
 		for _, s := range st.Signatures() {
 			r.Signatures = append(r.Signatures, signatureLine{string(s.Role), s.Key.String(), who.checked(st, s, who.view(a))})
 		}
@@ -91,8 +96,10 @@ func (w signers) publicKey(st directory.Statement, f authority.Fingerprint, now 
 	switch body := st.Body().(type) {
 	case directory.Founding:
 		sets = append(sets, body.Stewards)
-	case directory.StateRotation:
-		sets = append(sets, body.Keys)
+	default:
+		if set, ok := newSet(st); ok {
+			sets = append(sets, set)
+		}
 	}
 	for _, set := range sets {
 		for _, k := range set.Keys {
@@ -109,9 +116,10 @@ func (w signers) publicKey(st directory.Statement, f authority.Fingerprint, now 
 }
 
 // tell prints readings for people.
-func tell(w io.Writer, all []reading) {
+func (a *app) tell(w io.Writer, all []reading) {
 	if len(all) > 0 {
 		fmt.Fprintf(w, "network %s\n", all[0].Network)
+		tellSpoken(w, "  ", a.spoken(all[0].Network))
 	}
 	for i, r := range all {
 		fmt.Fprintf(w, "\n%d of %d: %s %s\n", i+1, len(all), r.Kind, clean(r.Subject))
@@ -123,6 +131,10 @@ func tell(w io.Writer, all []reading) {
 		fmt.Fprintln(w)
 		for _, line := range r.Changes {
 			fmt.Fprintf(w, "  %s\n", clean(line))
+			tellSpoken(w, "      ", a.spokenIn(line))
+		}
+		for _, line := range r.Warnings {
+			fmt.Fprintf(w, "  WARNING: %s\n", clean(line))
 		}
 		for _, s := range r.Signatures {
 			fmt.Fprintf(w, "  signed as %s by %s (%s)\n", s.Role, s.Key, s.Check)
@@ -134,19 +146,53 @@ func tell(w io.Writer, all []reading) {
 		default:
 			fmt.Fprintf(w, "  not complete: %s\n", r.Verdict)
 		}
+		for _, line := range r.Missing {
+			fmt.Fprintf(w, "  still to sign: %s\n", line)
+		}
 	}
 }
 
 // changes is what a statement changes, in words. Lines that an amendment repeats unchanged are counted, not shown.
 func changes(st directory.Statement, now directory.View, known bool) []string {
+	if lines := spokenKinds(st, now, known); lines != nil {
+		return lines
+	}
 	after := entry(st)
-	var before []string
+	if rotation, ok := st.Body().(directory.StateRotation); ok && known {
+		return slices.Concat([]string{"! the state's keys are replaced"}, setLines("state", stateSet(st.Subject().State(), now), rotation.Keys), certificateLines(rotation.Certificates))
+	}
 	if known {
-		before = entryNow(st, now)
+		if before := entryNow(st, now); before != nil {
+			return difference(before, after)
+		}
 	}
-	if before == nil {
-		return after
+	return after
+}
+
+// stateSet is the set of keys that signs for a state now.
+func stateSet(state authority.State, now directory.View) directory.KeySet {
+	e, _ := now.State(state)
+	set := directory.KeySet{Threshold: e.Threshold}
+	for _, h := range now.Keys(directory.OfState(state)) {
+		if h.Status == directory.KeyActive {
+			set.Keys = append(set.Keys, h.Key)
+		}
 	}
+	return set
+}
+
+// spokenIn is the words of the key in a line, for keys that people hold and compare.
+func (a *app) spokenIn(line string) []string {
+	for _, purpose := range []directory.KeyPurpose{directory.PurposeState, directory.PurposeSteward, directory.PurposeLog} {
+		if _, digits, ok := strings.Cut(line, "key ("+string(purpose)+"): "); ok && !strings.HasPrefix(line, "= stays") {
+			return a.spoken(digits)
+		}
+	}
+	return nil
+}
+
+// difference is what goes and what comes; lines that stay are counted.
+func difference(before, after []string) []string {
 	var all []string
 	for _, line := range before {
 		if !slices.Contains(after, line) {
