@@ -29,7 +29,7 @@ build: ## Build the three static programs into bin/ (the default).
 
 test: lint build unit fuzz ## Run everything: lint, tests with the race detector, fuzz targets. Installs what it needs.
 
-unit: compiler $(TOOLS)/age ## Run the tests alone, with the race detector, in random order.
+unit: compiler $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off -timeout $(TIMEOUT) ./...
 
 lint: style vet protos generated breaking clauses ## Run every check that runs no product code.
@@ -88,7 +88,9 @@ $(TOOLS)/buf: tools/buf/go.mod tools/buf/go.sum
 $(TOOLS)/protoc-gen-go: tools/protoc/go.mod tools/protoc/go.sum
 $(TOOLS)/staticcheck: tools/lint/go.mod tools/lint/go.sum
 $(TOOLS)/age: tools/age/go.mod tools/age/go.sum
-$(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/staticcheck $(TOOLS)/age:
+$(TOOLS)/litewitness: tools/litewitness/go.mod tools/litewitness/go.sum
+$(TOOLS)/omniwitness: tools/omniwitness/go.mod tools/omniwitness/go.sum
+$(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/staticcheck $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness:
 	@mkdir -p $(TOOLS)
 	CGO_ENABLED=0 $(GO) -C $(<D) build -o $(TOOLS)/ tool
 	@touch $@
