@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
@@ -104,10 +105,51 @@ func (w *witnessed) last() tls.ConnectionState {
 }
 
 // Propose hands in a signed statement with the contact cards it names. On return it is durable in the hub's log, at
-// the position returned; the same statement again has the same position. Errors as directory.Apply. PROTOCOL 11.3.
+// the position returned; the same statement again has the same position. Position 0 is a restriction that a recovering
+// hub keeps, in force there, and logs later. Errors as directory.Apply; Retry "recovering". PROTOCOL 11.3, 11.11.
 func (c *Client) Propose(ctx context.Context, statement []byte, cards ...[]byte) (uint64, error) {
 	r, err := c.api.Propose(ctx, &directoryv1.ProposeRequest{Statement: statement, Cards: cards})
 	return r.GetPosition(), err
+}
+
+// Deposit leaves statements in the hub's tray, in the order in which they are to be logged, with the cards that they name.
+// Who is no member gives a steward's one-time token; members and stewards give "". On return they are durable. Errors as
+// Service.Deposit. PROTOCOL 11.12.
+func (c *Client) Deposit(ctx context.Context, statements, cards [][]byte, token string) error {
+	_, err := c.api.Deposit(ctx, &directoryv1.DepositRequest{Statements: statements, Cards: cards, Token: token})
+	return err
+}
+
+// Deposited is a statement in the hub's tray.
+type Deposited struct {
+	// Statement is its signed bytes, with the signatures it has so far.
+	Statement []byte
+	Cards     [][]byte
+	// Since is when it was first left there.
+	Since time.Time
+}
+
+// Deposits is the hub's tray, as far as the caller may see it. What it says was verified by the hub alone. PROTOCOL 11.12.
+func (c *Client) Deposits(ctx context.Context) ([]Deposited, error) {
+	r, err := c.api.ListDeposits(ctx, &directoryv1.ListDepositsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	var all []Deposited
+	for _, m := range r.GetStatements() {
+		all = append(all, Deposited{m.GetStatement(), m.GetCards(), time.Unix(m.GetSince(), 0).UTC()})
+	}
+	return all, nil
+}
+
+// IssueToken makes, for a steward, the one-time token with which a state's new node may deposit its application. The hub
+// keeps its hash alone. PROTOCOL 11.12.
+func (c *Client) IssueToken(ctx context.Context, state authority.State) (string, time.Time, error) {
+	r, err := c.api.IssueToken(ctx, &directoryv1.IssueTokenRequest{State: state.String()})
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return r.GetToken(), time.Unix(r.GetExpires(), 0).UTC(), nil
 }
 
 // Card fetches a contact card and proves that it is the one that the directory names. NotFound "no-card".
