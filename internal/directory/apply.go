@@ -98,7 +98,7 @@ func found(st Statement) (*Snapshot, error) {
 		return nil, err
 	}
 	id := sha256.Sum256(st.payload)
-	n := &networkRecord{id: hex.EncodeToString(id[:]), name: f.Name, genesis: st.signed, last: st.hash, stewards: f.Stewards, hub: f.Hub,
+	n := &networkRecord{id: hex.EncodeToString(id[:]), name: f.Name, genesis: st.signed, last: st.hash, stewards: f.Stewards, panel: stewards, hub: f.Hub,
 		logKeys: []logKey{{0, f.Hub.LogKey.Public}}, rules: rulesInForce{version: RulesVersion}}
 	s := &Snapshot{network: n, states: newIndex[authority.State, *stateRecord](), authorities: newIndex[authority.Name, *authorityRecord](),
 		nodes: newIndex[authority.Node, *nodeRecord](), keys: newIndex[authority.Fingerprint, *keyRecord](),

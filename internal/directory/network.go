@@ -2,6 +2,7 @@ package directory
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -35,6 +36,7 @@ type networkRecord struct {
 	// keys are all that stewards and hub ever had, in the order declared.
 	keys     []authority.Fingerprint
 	stewards KeySet
+	panel    panel // of the stewards; never written to
 	hub      Hub
 	// logKeys are in ascending order of position; the first holds from the beginning.
 	logKeys     []logKey
@@ -156,7 +158,7 @@ func (c *change) rotateStewards(n *networkRecord, set KeySet) error {
 	if err := c.st.signedBy(c.next.byQuorum(), demand{RoleNew, panelOf(set), set.Threshold}); err != nil {
 		return err
 	}
-	had := panelOf(n.stewards)
+	had := maps.Clone(n.panel)
 	var fresh []Key
 	for _, k := range set.Keys {
 		f := k.Public.Fingerprint()
@@ -170,7 +172,7 @@ func (c *change) rotateStewards(n *networkRecord, set KeySet) error {
 	}
 	var err error
 	n.keys, err = c.addKeys(n.keys, fresh)
-	n.stewards = set
+	n.stewards, n.panel = set, panelOf(set)
 	return err
 }
 

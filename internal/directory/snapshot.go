@@ -169,7 +169,7 @@ func (s *Snapshot) byState(state authority.State, b basis) demand {
 
 // byStewards demands some of the stewards in a role.
 func (s *Snapshot) byStewards(role Role, least int) demand {
-	return demand{role, panelOf(s.network.stewards), least}
+	return demand{role, s.network.panel, least}
 }
 
 // byQuorum demands k of n stewards.
