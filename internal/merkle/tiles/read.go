@@ -125,8 +125,33 @@ func (t *Tiles) tidy(before, after int64) {
 	}
 }
 
+// sweep removes files that Tessera began and did not finish: of a process that was killed, and of each write that found
+// the disk full, which it leaves behind to fill the disk further (as of 1.0.4). They bear the name of a file with digits
+// behind it. In a folder of partial tiles such a name may be that of another: it goes with the folder.
+func (t *Tiles) sweep() {
+	err := fs.WalkDir(os.DirFS(t.options.Dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && unfinished(path) {
+			t.remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.options.Log.Warn("the folder of tiles cannot be searched for unfinished files", zap.Error(err))
+	}
+}
+
+func unfinished(path string) bool {
+	whole := strings.TrimRight(path, "0123456789")
+	switch whole {
+	case layout.CheckpointPath, ".state/treeState", ".state/version":
+		return whole != path
+	}
+	_, ok := parse(path)
+	return strings.HasPrefix(path, "tile/") && whole != path && !ok
+}
+
 func (t *Tiles) remove(path string) {
 	if err := os.RemoveAll(filepath.Join(t.options.Dir, path)); err != nil {
-		t.options.Log.Warn("old tiles cannot be removed", zap.String("path", strings.TrimPrefix(path, t.options.Dir)), zap.Error(err))
+		t.options.Log.Warn("old tiles cannot be removed", zap.String("path", path), zap.Error(err))
 	}
 }

@@ -108,6 +108,7 @@ func (t *Tiles) open(ctx context.Context) error {
 		return damaged(err)
 	}
 	t.driver = driver
+	t.sweep() // it may be these that fill the disk
 	_, stop, err := t.start(ctx, 1)
 	if err != nil {
 		return err
@@ -197,6 +198,7 @@ func (t *Tiles) Append(ctx context.Context, leaves ...[32]byte) ([]byte, error) 
 	for len(leaves) > 0 {
 		n := min(len(leaves), maxBatch)
 		if err := t.batch(ctx, leaves[:n]); err != nil {
+			t.settle(ctx, leaves[:n])
 			return nil, err
 		}
 		leaves = leaves[n:]
@@ -237,6 +239,16 @@ func (t *Tiles) batch(ctx context.Context, leaves [][32]byte) error {
 		}
 	}
 	return t.integrated(leaves)
+}
+
+// settle makes Size true after a failure: earlier batches are in, and the one that failed may be, if only its last sync
+// did. It is called with appending held.
+func (t *Tiles) settle(ctx context.Context, leaves [][32]byte) {
+	t.sweep()
+	if size, err := t.stored(ctx); err == nil && size == t.frontier.Size()+int64(len(leaves)) {
+		_ = t.integrated(leaves)
+	}
+	_ = t.publish() // the caller has an error already
 }
 
 // integrated takes the leaves into the edge and looks whether the disk has come to the same tree.
