@@ -133,7 +133,14 @@ func childStarve(dir string) error {
 		return err
 	}
 	for range 50 { // each attempt must leave nothing behind
-		for _, name := range []string{"filler", "other"} {
+		if _, err := log.Append(ctx, leaf(maxBatch)); fault.CodeOf(err) != "disk-full" {
+			return fmt.Errorf("one leaf on a full disk: %w, want disk-full", err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "tiles/tile/entries/016?*")); err != nil || len(left) > 1 {
+		return fmt.Errorf("left behind: %v, %w", left, err)
+	}
+	for _, name := range []string{"filler", "other"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}
