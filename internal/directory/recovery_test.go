@@ -147,7 +147,7 @@ func TestHeadsUnderOtherKeys(t *testing.T) {
 	payload, err = w.completion(earlier, w.headOf(w.root(), "log", after, three...))
 	w.refuse(payload, err, byRecovering, "bad-signature")
 	later := w.headOf(w.root(), "log-2", after, three...)
-	payload, err = w.completion(earlier, later)
+	payload, _ = w.completion(earlier, later)
 	if _, err := Follow(w.s, signed(payload, byRecovering)); err != nil {
 		t.Errorf("each head under the log key of its size: %v", err)
 	}
@@ -160,7 +160,7 @@ func TestHeadsUnderOtherKeys(t *testing.T) {
 		t.Fatalf("%d votes of %d needed", len(n.Votes), n.Needed)
 	}
 	w.declareWitness("ht/node/second")
-	payload, err = w.completion(earlier, later)
+	payload, _ = w.completion(earlier, later)
 	if _, err = Follow(w.s, signed(payload, byRecovering)); err != nil {
 		t.Errorf("two of three: %v", err)
 	}
