@@ -24,9 +24,17 @@ type Config struct {
 	Listen struct {
 		// GRPC is where nodes and key holders reach the directory; default :7440.
 		GRPC string `yaml:"grpc"`
+		// HTTPS is where anyone reads the log as tiles; empty: they are not served.
+		HTTPS string `yaml:"https"`
 		// NATS is where nodes reach the embedded bus; default :4222. Port 0 is any free one: nodes are told which.
 		NATS string `yaml:"nats"`
 	} `yaml:"listen"`
+	Log struct {
+		// Tiles is the folder of the log's tiles; default "tiles" in the data folder. It is made anew where it is missing.
+		Tiles string `yaml:"tiles"`
+	} `yaml:"log"`
+	// Witnesses are third parties that are asked to cosign heads too. They have no vote.
+	Witnesses []WitnessConfig `yaml:"witnesses"`
 	// Advertise are host:port under which the genesis names this hub; their hosts stand in its certificate.
 	Advertise []string `yaml:"advertise"`
 	// AdvertiseNATS are host:port of the embedded bus; default the hosts of Advertise with the port of listen.nats.
@@ -57,6 +65,7 @@ const (
 	genesisFile = "genesis.statement"
 	draftFile   = "genesis.draft"
 	dataFolder  = "data"
+	tilesFolder = "tiles"
 	keysFolder  = "keys"
 	keysFile    = "keyring.age"
 	defaultNATS = ":4222"
@@ -106,7 +115,8 @@ func (c *Config) fill(dir string) {
 	set(&c.Keyring.File.Unlock, "prompt")
 	set(&c.Observe.LogLevel, "info")
 	c.Bus.fill(dir)
-	for _, p := range []*string{&c.Network.GenesisFile, &c.Data, &c.Keyring.File.Path} {
+	set(&c.Log.Tiles, filepath.Join(c.Data, tilesFolder))
+	for _, p := range []*string{&c.Network.GenesisFile, &c.Data, &c.Log.Tiles, &c.Keyring.File.Path} {
 		if !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -122,6 +132,12 @@ func (c Config) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen.GRPC); err != nil {
 		return wrongKey("listen.grpc")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen.HTTPS); c.Listen.HTTPS != "" && err != nil {
+		return wrongKey("listen.https")
+	}
+	if _, err := c.parties(); err != nil {
+		return err
 	}
 	if _, err := c.hosts(); err != nil {
 		return err

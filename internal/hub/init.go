@@ -17,6 +17,7 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
+	"github.com/enlace-network/enlace/internal/registry"
 )
 
 const opInit = "found network"
@@ -298,8 +299,8 @@ func quote(v any) (string, error) {
 }
 
 // Install makes the folder that Init prepared a hub: it takes the statement file with the genesis once every steward
-// has signed it, and puts it in place, on stable storage on return. The fingerprint is returned. The same genesis
-// again changes nothing. Errors: Denied "signers", Conflict "wrong-genesis" for another than was drafted here.
+// has signed it, begins the log with it and puts it in place, on stable storage on return. The fingerprint is returned. The
+// same genesis again changes nothing, so a log that went missing later is not begun anew (PROTOCOL 11.11). Errors: Denied "signers", Conflict "wrong-genesis" for another than was drafted here.
 func Install(dir string, signed []byte) (string, error) {
 	st, err := parseGenesis(signed)
 	if err != nil {
@@ -320,7 +321,23 @@ func Install(dir string, signed []byte) (string, error) {
 	if placed, err := readGenesis(path); err == nil && placed.Hash() == st.Hash() {
 		return s.NetworkID(), nil
 	}
+	if err := beginLog(dir, st.Signed()); err != nil {
+		return "", err
+	}
+	// If the machine stops here the log is begun and the genesis not in place: the same once more ends it.
 	return s.NetworkID(), writeNew(path, directory.Bundle{Statements: []directory.Statement{st}}.Marshal())
+}
+
+// beginLog writes the genesis into the log of the configured data folder.
+func beginLog(dir string, genesis []byte) error {
+	cfg, err := LoadConfig(filepath.Join(dir, configFile))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fault.Wrap(err, fault.Usage, "no-folder", "install genesis", "the data folder cannot be made: "+cfg.Data)
+	}
+	return registry.Found(cfg.Data, genesis)
 }
 
 // writeNew makes a file that must not exist, whole or not at all; on stable storage on return.

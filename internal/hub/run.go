@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 type Options struct {
 	// GRPC is a listener that is already open, for tests and socket activation; nil = as configured.
 	GRPC net.Listener
+	// HTTPS is the same for the tiles; nil = as configured.
+	HTTPS net.Listener
 	// NATS is where the embedded bus listens instead of as configured, host:port; port 0 is any free one. For tests.
 	NATS string
 	// Prompt asks a person for the passphrase of the keyring; nil where there is nobody to ask.
@@ -42,6 +45,8 @@ type Options struct {
 // Daemon is a running hub as its own process may use it.
 type Daemon struct {
 	Addr net.Addr
+	// HTTPSAddr is where the tiles are served; nil where they are not.
+	HTTPSAddr net.Addr
 	// BusAddr is where the embedded bus listens, host:port; empty where there is none.
 	BusAddr   string
 	Directory *directory.Current
@@ -57,6 +62,8 @@ type daemon struct {
 	service *registry.Service
 	bus     *bus.Bus // nil where it is off
 	server  *wire.Server
+	source  *keyring.Source
+	web     *http.Server // nil where the tiles are not served
 	closers []func() error
 }
 
@@ -68,7 +75,7 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 		return err
 	}
 	d := &daemon{Options: o, cfg: cfg}
-	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openBus, d.openDoor, d.openListener} {
+	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openBus, d.openDoor, d.openListener, d.openTiles} {
 		if err := open(); err != nil {
 			return errors.Join(err, d.close())
 		}
@@ -107,7 +114,16 @@ func (d *daemon) openDirectory() error {
 	if err != nil {
 		return err
 	}
-	d.service, err = registry.OpenService(registry.ServiceOptions{Data: d.cfg.Data, Genesis: genesis.Signed(), Now: d.Clock, Log: d.Log})
+	signer, err := d.ring.NoteSigner(keyring.HubLog)
+	if err != nil {
+		return err
+	}
+	parties, err := d.cfg.parties()
+	if err != nil {
+		return err
+	}
+	d.service, err = registry.OpenService(registry.ServiceOptions{Data: d.cfg.Data, Tiles: d.cfg.Log.Tiles, Genesis: genesis.Signed(),
+		Signer: signer, Parties: parties, Now: d.Clock, Log: d.Log})
 	if err != nil {
 		return err
 	}
@@ -126,13 +142,13 @@ func (d *daemon) openDoor() error {
 	if err != nil {
 		return err
 	}
-	source := d.ring.HubSource(id, hosts, d.Clock)
-	if _, err := source.Certificate(); err != nil { // now, not at the first caller's expense
+	d.source = d.ring.HubSource(id, hosts, d.Clock)
+	if _, err := d.source.Certificate(); err != nil { // now, not at the first caller's expense
 		return err
 	}
 	identity := wire.VisitorIdentity(current, d.Clock)
-	d.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify),
-		Authorise: identity.Authorise(registry.Allow), Changed: current.Changed, Log: d.Log})
+	d.server = wire.NewServer(wire.ServerOptions{TLS: d.source.ServerTLS(identity.Verify),
+		Authorise: identity.Authorise(d.service.Allow), Changed: current.Changed, Log: d.Log, Strangers: registry.Strangers()})
 	directoryv1.RegisterDirectoryServiceServer(d.server, d.service)
 	return nil
 }
@@ -158,7 +174,11 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.Log.Info("ready", zap.String("network", snapshot.NetworkName()), zap.String("fingerprint", snapshot.NetworkID()),
 		zap.Uint64("position", snapshot.Position()), zap.Stringer("grpc", d.GRPC.Addr()), zap.String("nats", addr))
 	if d.Ready != nil {
-		d.Ready(&Daemon{Addr: d.GRPC.Addr(), BusAddr: addr, Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()})
+		told := &Daemon{Addr: d.GRPC.Addr(), BusAddr: addr, Directory: d.service.Current(), Fingerprint: snapshot.NetworkID()}
+		if d.HTTPS != nil {
+			told.HTTPSAddr = d.HTTPS.Addr()
+		}
+		d.Ready(told)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -167,6 +187,9 @@ func (d *daemon) serve(ctx context.Context) error {
 		}
 		return nil // it was stopped, perhaps before it began
 	})
+	if d.web != nil {
+		group.Go(func() error { return d.serveTiles(ctx) })
+	}
 	if d.bus != nil {
 		group.Go(func() error { return d.bus.Run(ctx) })
 	}

@@ -67,7 +67,9 @@ func startHub(t *testing.T) *hubOf {
 	l := get(net.Listen("tcp", "127.0.0.1:0"))(t)
 	h.addr = l.Addr().String()
 	h.found(t, dir, ring)
-	id := get(registry.OpenService(registry.ServiceOptions{Data: dir, Genesis: h.genesis, Now: time.Now, Log: zaptest.NewLogger(t)}))(t)
+	ok(t, registry.Found(dir, h.genesis))
+	id := get(registry.OpenService(registry.ServiceOptions{Data: dir, Genesis: h.genesis, Signer: get(ring.NoteSigner(keyring.HubLog))(t),
+		Now: time.Now, Log: zaptest.NewLogger(t)}))(t)
 	t.Cleanup(func() { _ = id.Close() })
 	h.serve(t, l, ring, id)
 	return h

@@ -47,6 +47,8 @@ const (
 type ServiceOptions struct {
 	// Data is the folder of log, tiles, contact cards and tray; it exists, and Found was called on it once.
 	Data string
+	// Tiles is the folder of tiles; in Data if empty.
+	Tiles string
 	// Genesis is the signed genesis of the network.
 	Genesis []byte
 	// Signer is the log key, and nothing else's. PROTOCOL 11.6.
@@ -70,6 +72,9 @@ func (o ServiceOptions) filled() ServiceOptions {
 	}
 	if o.Heartbeat == 0 {
 		o.Heartbeat = heartbeat
+	}
+	if o.Tiles == "" {
+		o.Tiles = filepath.Join(o.Data, tilesFolder)
 	}
 	if o.Random == nil {
 		o.Random = rand.Reader
@@ -196,7 +201,7 @@ func (s *Service) read() error {
 
 func (s *Service) openTiles() error {
 	var err error
-	s.tiles, err = tiles.Open(context.Background(), tiles.Options{Dir: filepath.Join(s.o.Data, tilesFolder),
+	s.tiles, err = tiles.Open(context.Background(), tiles.Options{Dir: s.o.Tiles,
 		Origin: s.book.tip().Origin(), Signer: s.o.Signer, Log: s.notes})
 	if err != nil {
 		return err

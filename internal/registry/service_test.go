@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -37,13 +38,20 @@ type hub struct {
 // serve runs the hub on its data, at an address of its own or the one given.
 func (n *network) serve(data, addr string, hook registry.Sync) *hub {
 	n.t.Helper()
-	s, err := registry.OpenService(registry.ServiceOptions{Data: data, Genesis: n.genesis, Now: n.now, Log: zap.NewNop(), Sync: hook})
+	return n.serveWith(registry.ServiceOptions{Data: data, Sync: hook}, addr)
+}
+
+// serveWith runs a hub with options of a test's own.
+func (n *network) serveWith(o registry.ServiceOptions, addr string) *hub {
+	n.t.Helper()
+	data := o.Data
+	s, err := registry.OpenService(n.hubOptions(o))
 	must(n.t, err)
 	id, err := authority.HubID(networkName)
 	must(n.t, err)
 	identity := wire.VisitorIdentity(s.Current(), n.now)
 	server := wire.NewServer(wire.ServerOptions{TLS: n.hub.HubSource(id, nil, n.now).ServerTLS(identity.Verify),
-		Authorise: identity.Authorise(registry.Allow), Changed: s.Current().Changed, Log: zap.NewNop()})
+		Authorise: identity.Authorise(s.Allow), Changed: s.Current().Changed, Log: zap.NewNop(), Strangers: registry.Strangers()})
 	directoryv1.RegisterDirectoryServiceServer(server, s)
 	l, err := net.Listen("tcp", addr)
 	must(n.t, err)
@@ -63,7 +71,27 @@ func (n *network) serve(data, addr string, hook registry.Sync) *hub {
 	return h
 }
 
-func (n *network) start() *hub { return n.serve(n.t.TempDir(), "127.0.0.1:0", nil) }
+// hubOptions fills in what every hub of the network has.
+func (n *network) hubOptions(o registry.ServiceOptions) registry.ServiceOptions {
+	n.t.Helper()
+	signer, err := n.hub.NoteSigner(keyring.HubLog)
+	must(n.t, err)
+	o.Genesis, o.Signer, o.Now = n.genesis, signer, n.now
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return o
+}
+
+// founded is the data of a hub of which the network has begun.
+func (n *network) founded() string {
+	n.t.Helper()
+	data := n.t.TempDir()
+	must(n.t, registry.Found(data, n.genesis))
+	return data
+}
+
+func (n *network) start() *hub { return n.serve(n.founded(), "127.0.0.1:0", nil) }
 
 // known admits states at the hub and here.
 func (h *hub) known(labels ...string) []*member {
@@ -141,7 +169,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 	// The code of the refusal of Propose, of Follow; empty = taken.
 	want := map[string][2]string{
 		"node":            {"", ""},
-		"suspended node":  {"", "suspended"},
+		"suspended node":  {"", ""}, // or nobody could ask it to cosign
 		"revoked node":    {"revoked", "revoked"},
 		"unknown node":    {wire.CodeState, wire.CodeState},
 		"steward":         {"", ""},
@@ -172,12 +200,17 @@ func TestWhoMayCallWhat(t *testing.T) {
 			if got := fault.CodeOf(err); got != want[name][1] {
 				t.Errorf("Follow: %v, want %q", err, want[name][1])
 			}
-			_, err = api.GetCard(ctx, &directoryv1.GetCardRequest{Hash: make([]byte, 32)})
-			if got := fault.CodeOf(err); got != want[name][1] && got != "no-card" {
-				t.Errorf("GetCard: %v, want %q", err, want[name][1])
+			good := want[name][1]
+			if name == "suspended node" {
+				good = "suspended"
 			}
+			_, err = api.GetCard(ctx, &directoryv1.GetCardRequest{Hash: make([]byte, 32)})
+			if got := fault.CodeOf(err); got != good && got != "no-card" {
+				t.Errorf("GetCard: %v, want %q", err, good)
+			}
+			othersMayCall(ctx, t, name, api, want[name][0], good)
 			r2, err := api.GetBusAccess(ctx, &directoryv1.GetBusAccessRequest{})
-			wantBus := want[name][1]
+			wantBus := good
 			if name == "steward" || name == "state" {
 				wantBus = "not-allowed"
 			}
@@ -185,6 +218,49 @@ func TestWhoMayCallWhat(t *testing.T) {
 				t.Errorf("GetBusAccess: %v, want %q", err, wantBus)
 			}
 		})
+	}
+}
+
+// othersMayCall is the rest of the door: Cosign and Return for nodes, suspended too, the tray for members in good
+// standing, tokens for stewards; Deposit asks for itself. PROTOCOL 11.1, 11.8, 11.12.
+func othersMayCall(ctx context.Context, t *testing.T, name string, api directoryv1.DirectoryServiceClient, known, good string) {
+	t.Helper()
+	node, steward := strings.HasSuffix(name, "node"), name == "steward"
+	refusal := func(allowed bool, code string) string {
+		if allowed || code != "" {
+			return code
+		}
+		return "not-allowed"
+	}
+	_, err := api.Cosign(ctx, &directoryv1.CosignRequest{})
+	wantCosign := refusal(node, known)
+	if node && known == "" {
+		wantCosign = "malformed"
+	}
+	if name == "suspended state" {
+		wantCosign = "suspended"
+	}
+	if got := fault.CodeOf(err); got != wantCosign {
+		t.Errorf("Cosign: %v, want %q", err, wantCosign)
+	}
+	back, err := api.Return(ctx)
+	must(t, err)
+	_, err = back.CloseAndRecv()
+	if got := fault.CodeOf(err); got != wantCosign {
+		t.Errorf("Return: %v, want %q", err, wantCosign)
+	}
+	if _, err := api.ListDeposits(ctx, &directoryv1.ListDepositsRequest{}); fault.CodeOf(err) != good {
+		t.Errorf("ListDeposits: %v, want %q", err, good)
+	}
+	if _, err := api.IssueToken(ctx, &directoryv1.IssueTokenRequest{State: "jm"}); fault.CodeOf(err) != refusal(steward, good) {
+		t.Errorf("IssueToken: %v, want %q", err, refusal(steward, good))
+	}
+	wantDeposit := "too-many" // of nothing
+	if known != "" {
+		wantDeposit = "not-allowed"
+	}
+	if _, err := api.Deposit(ctx, &directoryv1.DepositRequest{}); fault.CodeOf(err) != wantDeposit {
+		t.Errorf("Deposit: %v, want %q", err, wantDeposit)
 	}
 }
 
@@ -246,7 +322,7 @@ func mustName(t *testing.T, s string) authority.Name {
 func TestNoReplyBeforeSync(t *testing.T) {
 	n := newNetwork(t)
 	var hold atomic.Pointer[chan error]
-	h := n.serve(t.TempDir(), "127.0.0.1:0", func(f *os.File) error {
+	h := n.serve(n.founded(), "127.0.0.1:0", func(f *os.File) error {
 		if c := hold.Load(); c != nil {
 			if err := <-*c; err != nil {
 				return err
@@ -335,7 +411,7 @@ func TestOtherNetworksData(t *testing.T) {
 	n, other := newNetwork(t), newNetwork(t)
 	h := n.start()
 	h.stop()
-	_, err := registry.OpenService(registry.ServiceOptions{Data: h.data, Genesis: other.genesis, Now: n.now, Log: zap.NewNop()})
+	_, err := registry.OpenService(other.hubOptions(registry.ServiceOptions{Data: h.data}))
 	if fault.CodeOf(err) != "wrong-genesis" {
 		t.Errorf("%v, want wrong-genesis", err)
 	}
