@@ -137,7 +137,7 @@ func childStarve(dir string) error {
 			return fmt.Errorf("one leaf on a full disk: %w, want disk-full", err)
 		}
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, "tiles/tile/entries/016?*")); err != nil || len(left) > 1 {
+	if left, err := filepath.Glob(filepath.Join(dir, "tiles/tile/entries/016.p/*")); err != nil || len(left) > 1 {
 		return fmt.Errorf("left behind: %v, %w", left, err)
 	}
 	for _, name := range []string{"filler", "other"} {
