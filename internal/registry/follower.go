@@ -10,12 +10,10 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"go.uber.org/zap"
 	"golang.org/x/mod/sumdb/tlog"
-	"google.golang.org/grpc"
 
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
-	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
 )
 
 const (
@@ -61,37 +59,56 @@ type Cosigner interface {
 }
 
 // Follower is the directory as a node has it: its own verified copy of the log, kept up to date by Run, usable
-// without the hub (promise P8).
+// without the hub (promise P8). What is stored is in force as far as a head confirms it, and restrictions before that
+// (PROTOCOL 11.8).
 type Follower struct {
 	o       FollowerOptions
 	log     *Log
+	tree    *tree
 	cards   *Cards
 	sight   *sight
-	history *directory.History // the log alone
-	current *directory.Current // and with the restrictions that are not in it yet
+	kept    *kept
+	history *directory.History // the confirmed log alone
+	current *directory.Current // and with the restrictions that it does not have yet
 	contact *contact
 
-	// Used by OpenFollower, then by the goroutine of Run alone.
-	debt    debt
-	skips   skips
-	hub     string          // of this session
-	doubted map[string]bool // by address; as many as hubs are named
+	mending sync.Mutex // one peer at a time
+
+	// mu is held while the copy of the log changes, or what it proves: Run and peers both bring entries and heads.
+	mu        sync.Mutex
+	beyond    beyond
+	debt      debt
+	skips     skips
+	head      directory.Head // the newest that is confirmed
+	judged    directory.Judgement
+	latest    directory.Judgement // of the last head that was looked at
+	vouched   directory.Head      // the largest of this node's own log, confirmed or not
+	vouchedBy string
+	proofs    *proofs
+	anchors   []anchor
+	misplaced error            // the log does not come to an anchor
+	rules     error            // the log goes on by rules that are not known here
+	suspect   bool             // what a peer gave did not fit this node's copy
+	refused   []directory.Hash // restrictions of peers that do not hold, or add nothing; the newest 256
+
+	hub     string          // of this session; used by the goroutine of Run alone
+	doubted map[string]bool // by address, as many as hubs are named; guarded by mu
 }
 
-// OpenFollower opens the data and verifies every entry, from the genesis with the right fingerprint on.
-// Errors: Denied "wrong-genesis", Usage "no-genesis" where there is none yet, those of OpenLog.
+// OpenFollower opens the data and verifies every entry, from the genesis with the right fingerprint on. In force is then
+// what was when the node stopped. Errors: Denied "wrong-genesis", "wrong-anchor"; Usage "no-genesis" where there is none
+// yet, "bad-anchor"; Internal "damaged-head", "damaged-proof"; those of OpenLog.
 func OpenFollower(o FollowerOptions) (*Follower, error) {
 	log, err := OpenLog(filepath.Join(o.Data, logFile), o.Sync)
 	if err != nil {
 		return nil, err
 	}
-	f := &Follower{o: o, log: log, history: &directory.History{}, current: &directory.Current{},
+	f := &Follower{o: o, log: log, tree: &tree{}, history: &directory.History{}, current: &directory.Current{},
 		contact: openContact(o.Data, o.Now()), doubted: map[string]bool{}}
 	if err := f.load(); err != nil {
-		_ = log.Close()
-		return nil, err
-	}
-	if f.sight, err = openSight(o.Data, f.current, o.Sync, o.Log); err != nil {
+		if f.sight != nil {
+			_ = f.sight.close()
+		}
 		_ = log.Close()
 		return nil, err
 	}
@@ -99,6 +116,52 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 }
 
 func (f *Follower) load() error {
+	if err := f.begin(); err != nil {
+		return err
+	}
+	var err error
+	if f.sight, err = openSight(f.o.Data, f.o.Sync, f.o.Now); err != nil {
+		return err
+	}
+	if f.kept, err = openKept(f.o.Data); err != nil {
+		return err
+	}
+	if f.proofs, err = openProofs(f.o.Data); err != nil {
+		return err
+	}
+	if f.cards, err = OpenCards(filepath.Join(f.o.Data, cardsName)); err != nil {
+		return err
+	}
+	if err := f.restore(); err != nil {
+		return err
+	}
+	if err := f.openAnchor(); err != nil {
+		return err
+	}
+	f.tell()
+	f.sight.notes(f.o.Log)
+	return errors.Join(f.sight.tidy(f.o.Sync), f.cards.Sweep(f.history.Newest().At(f.o.Now())))
+}
+
+// openAnchor holds what is confirmed against the head that a person was given, or waits for it.
+func (f *Follower) openAnchor() error {
+	a, err := parseAnchor(f.o.Anchor)
+	if err != nil || a.size == 0 {
+		return err
+	}
+	if f.head.IsZero() || f.head.Position() < a.size {
+		f.anchors = append(f.anchors, a)
+		return nil
+	}
+	root, err := f.tree.root(int64(a.size))
+	if err == nil && root != a.root {
+		err = f.misled()
+	}
+	return err
+}
+
+// begin makes sure that the log begins with the genesis that was asked for.
+func (f *Follower) begin() error {
 	if f.log.Size() == 0 {
 		if len(f.o.Genesis) == 0 {
 			return fault.New(fault.Usage, "no-genesis", "open directory", "this node has no directory yet").
@@ -115,19 +178,8 @@ func (f *Follower) load() error {
 	if err != nil {
 		return err
 	}
-	if _, err := found(genesis, f.o.Fingerprint); err != nil {
-		return err
-	}
-	if err := f.history.Fold(f.log.Entries(1), f.skipped); err != nil {
-		return err
-	}
-	f.tell()
-	s := f.history.Newest()
-	f.current.Store(s)
-	if f.cards, err = OpenCards(filepath.Join(f.o.Data, cardsName)); err != nil {
-		return err
-	}
-	return f.cards.Sweep(s.At(f.o.Now()))
+	_, err = found(genesis, f.o.Fingerprint)
+	return err
 }
 
 func (f *Follower) alarm(err error) {
@@ -142,21 +194,6 @@ func (f *Follower) Current() *directory.Current { return f.current }
 // Entries are the log's bytes from a position on, for peers, auditors and a hub to be rebuilt.
 func (f *Follower) Entries() *Log { return f.log }
 
-// Freshness is how old the directory may be, and when the hub was last heard.
-func (f *Follower) Freshness() (Freshness, time.Time) {
-	last := f.contact.at()
-	return freshnessAt(last, f.o.Now()), last
-}
-
-// CheckFresh refuses to send on a directory that is stale. Retry "stale-directory".
-func (f *Follower) CheckFresh() error {
-	if state, _ := f.Freshness(); state != Stale {
-		return nil
-	}
-	return fault.New(fault.Retry, "stale-directory", "check directory", "the directory was not confirmed by the hub for 30 days").
-		WithHint("restore the connection to the hub")
-}
-
 // Restrict puts a restricting statement in force that came by another road than the log: durable and in force on
 // return, and brought to the hub by Run. It reports whether it was news, to be passed on. Errors: Invalid
 // "not-restricting", and those of directory.CheckOnSight and directory.Restrict. Promise P7; PROTOCOL 4.6.
@@ -170,11 +207,15 @@ func (f *Follower) Restrict(signed []byte) (bool, error) {
 			return false, err
 		}
 	}
-	return f.sight.take(st, f.current)
+	news, err := f.sight.take(st, f.current)
+	if news && f.o.OnSight != nil {
+		f.o.OnSight(st.Signed())
+	}
+	return news, err
 }
 
 // Unlogged are the restrictions in force here that the log does not have yet, for peers to hear of.
-func (f *Follower) Unlogged() []directory.Statement { return f.sight.unlogged() }
+func (f *Follower) Unlogged() []directory.Statement { return statements(f.sight.unlogged()) }
 
 // Propose hands a statement to the hub over a connection of its own, so it works for a suspended node too, which may
 // not follow. See Client.Propose.
@@ -242,7 +283,7 @@ func (f *Follower) Run(ctx context.Context) error {
 			pause.Reset()
 		}
 		wait := pause.NextBackOff()
-		if f.doubted[f.hub] {
+		if f.doubts() {
 			wait = maxPause
 		}
 		select {
@@ -267,161 +308,6 @@ func (f *Follower) hubs() []string {
 		return f.o.Hubs
 	}
 	return f.current.Load().Hub().Endpoints // the genesis names at least one
-}
-
-// session follows one hub over one connection.
-func (f *Follower) session(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	client, err := NewClient(addr, f.current, f.o.Now, f.o.TLS)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Close() }()
-	// First, because a hub that has suspended us takes our statements and lets us follow no more.
-	f.bring(ctx, client)
-	var helper sync.WaitGroup
-	helper.Go(func() { f.bringing(ctx, client) })
-	defer helper.Wait()
-	defer cancel()
-	return f.follow(ctx, client)
-}
-
-// bring hands restrictions that were only seen to the hub, which must include them.
-func (f *Follower) bring(ctx context.Context, client *Client) {
-	for _, st := range f.Unlogged() {
-		if _, err := client.Propose(ctx, st.Signed()); err != nil && ctx.Err() == nil {
-			f.o.Log.Warn("the hub did not take a restriction", zap.Stringer("subject", st.Subject()), zap.Error(err))
-		}
-	}
-}
-
-func (f *Follower) bringing(ctx context.Context, client *Client) {
-	for {
-		select {
-		case <-f.sight.news:
-		case <-time.After(maxPause):
-		case <-ctx.Done():
-			return
-		}
-		f.bring(ctx, client)
-	}
-}
-
-// follow reads entries as they come and stores as many as have come with one sync.
-func (f *Follower) follow(ctx context.Context, client *Client) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := client.api.Follow(ctx, &directoryv1.FollowRequest{From: f.log.Size() + 1})
-	if err != nil {
-		return err
-	}
-	watchdog := time.AfterFunc(silence, cancel)
-	defer watchdog.Stop()
-	come := make(chan arrival, batch)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(come)
-		failed <- receive(ctx, stream, come, func() { watchdog.Reset(silence) })
-	}()
-	for first := range come {
-		if err := f.absorb(drain(first, come)); err != nil {
-			return err
-		}
-	}
-	err = <-failed
-	if code := fault.CodeOf(err); code == "beyond-log" || code == codeJunk {
-		return f.doubt(err)
-	}
-	return err
-}
-
-// arrival is what came from the hub: an entry, or a heartbeat, which has position 0.
-type arrival struct {
-	position  uint64
-	statement []byte
-}
-
-// receive passes on what comes. It keeps nothing of a message but what is needed, and nothing larger than an entry may
-// be: with the queue and the batch, 32 MiB at the most.
-func receive(ctx context.Context, stream grpc.ServerStreamingClient[directoryv1.FollowResponse], come chan<- arrival, heard func()) error {
-	for {
-		r, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		heard()
-		if len(r.GetStatement()) > directory.MaxStatement {
-			return junk(nil)
-		}
-		select {
-		case come <- arrival{r.GetPosition(), r.GetStatement()}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// drain takes what has come besides the first, without waiting.
-func drain(first arrival, come <-chan arrival) []arrival {
-	all := []arrival{first}
-	for len(all) < batch {
-		select {
-		case r, ok := <-come:
-			if !ok {
-				return all
-			}
-			all = append(all, r)
-		default:
-			return all
-		}
-	}
-	return all
-}
-
-// absorb stores entries, then puts them in force, then notes the contact. Of entries that may not be stored nothing is
-// left but doubt.
-func (f *Follower) absorb(come []arrival) error {
-	judged, refused := f.acceptable(come)
-	entries := make([][]byte, len(judged))
-	for i, v := range judged {
-		entries[i] = v.entry
-	}
-	if err := f.log.Append(entries...); err != nil { // commit
-		return err
-	}
-	// If the machine stops here the entries are read from the log at the next start.
-	for _, v := range judged {
-		f.apply(v)
-	}
-	if len(judged) > 0 {
-		f.sight.rebase(f.history, f.current)
-	}
-	f.tell()
-	if refused != nil {
-		return f.doubt(refused)
-	}
-	if f.doubted[f.hub] {
-		return nil
-	}
-	if err := f.contact.heard(f.o.Now()); err != nil {
-		f.o.Log.Warn("the time of the last contact was not kept", zap.Error(err))
-	}
-	return nil
-}
-
-// apply adds one stored entry to the history, or skips it as everyone does.
-func (f *Follower) apply(v verdict) {
-	before := f.history.Newest()
-	f.history.Add(v.next)
-	if v.refused != nil {
-		f.skipped(v.next.Position(), v.refused)
-		return
-	}
-	delete(f.doubted, f.hub)
-	if err := f.cards.replace(before.At(f.o.Now()), v.statement); err != nil {
-		f.o.Log.Error("a replaced contact card was not deleted", zap.Error(err))
-	}
 }
 
 // Close lets go of the data; call it after Run has returned.

@@ -5,13 +5,15 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/enlace-network/enlace/internal/fault"
 )
 
 // Freshness is how far the directory at hand may be trusted to be that of now. DESIGN 6.
 type Freshness uint8
 
 const (
-	// Fresh: the hub was heard within 15 minutes.
+	// Fresh: the witnesses stood behind it within 15 minutes.
 	Fresh Freshness = iota
 	// Degraded: within 30 days. Traffic flows, marked.
 	Degraded
@@ -30,7 +32,29 @@ const (
 // String is the slug.
 func (f Freshness) String() string { return [...]string{"fresh", "degraded", "stale"}[f] }
 
-// freshnessAt judges the age of the last contact.
+// Freshness is how old the directory may be, by the quorum time of the confirmed head; where there are no witnesses, by
+// the last contact with the hub. PROTOCOL 11.6, DESIGN 6.
+func (f *Follower) Freshness() (Freshness, time.Time) {
+	f.mu.Lock()
+	since := f.judged.Quorum
+	witnessed := f.judged.Needed > 0
+	f.mu.Unlock()
+	if !witnessed {
+		since = f.contact.at()
+	}
+	return freshnessAt(since, f.o.Now()), since
+}
+
+// CheckFresh refuses to send on a directory that is stale. Retry "stale-directory".
+func (f *Follower) CheckFresh() error {
+	if state, _ := f.Freshness(); state != Stale {
+		return nil
+	}
+	return fault.New(fault.Retry, "stale-directory", "check directory", "the directory was not confirmed for 30 days").
+		WithHint("restore the connection to the hub, or to another node that has one")
+}
+
+// freshnessAt judges an age.
 func freshnessAt(last, now time.Time) Freshness {
 	switch age := now.Sub(last); {
 	case last.IsZero() || age > degradedFor:

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/fault"
 )
 
 // Status is how the directory of this node is.
@@ -12,6 +14,8 @@ type Status struct {
 	Head directory.Head
 	// Judgement is who stands behind Head; of no head, the zero value.
 	Judgement directory.Judgement
+	// Latest is who stands behind the last head that this node looked at, confirmed or not.
+	Latest directory.Judgement
 	// Confirmed is the position up to which the log is in force, Stored the one up to which this node has it.
 	Confirmed, Stored uint64
 	Freshness         Freshness
@@ -52,8 +56,45 @@ type Omission struct {
 	Since time.Time
 }
 
+// omittedAfter is how long the hub has for a statement before it counts as omitted. PROTOCOL 10.10.
+const omittedAfter = 10 * time.Minute
+
 // Status is how the directory is now.
 func (f *Follower) Status() Status {
 	freshness, since := f.Freshness()
-	return Status{Freshness: freshness, Since: since, Stored: f.log.Size(), Confirmed: f.history.Newest().Position()}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Status{
+		Head: f.head, Judgement: f.judged, Latest: f.latest, Confirmed: f.history.Newest().Position(), Stored: f.log.Size(),
+		Freshness: freshness, Since: since, Proofs: slices.Clone(f.proofs.all), Omitted: f.omitted(), Halted: f.halted(),
+	}
+}
+
+// omitted is what the hub was to log long ago.
+func (f *Follower) omitted() []Omission {
+	all := f.sight.unlogged()
+	for _, w := range f.kept.waiting() {
+		all = append(all, w.watched)
+	}
+	var late []Omission
+	for _, w := range all {
+		if f.o.Now().Sub(w.since) > omittedAfter {
+			late = append(late, Omission{w.Hash(), w.Kind(), w.Subject(), w.since})
+		}
+	}
+	return late
+}
+
+// halted is why no more comes into force, with mu held.
+func (f *Follower) halted() error {
+	switch {
+	case f.rules != nil:
+		return f.rules
+	case f.misplaced != nil:
+		return f.misplaced
+	case f.proofs.forked():
+		return fault.New(fault.Denied, "forked", opConfirm, "the hub was caught with two logs: nothing more comes into force until an operator has resolved the proof").
+			WithHint(hintHub)
+	}
+	return nil
 }

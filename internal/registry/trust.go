@@ -73,17 +73,14 @@ type verdict struct {
 
 // acceptable are the entries that may be stored, in order, and why no more of them may be. It changes nothing.
 func (f *Follower) acceptable(come []arrival) ([]verdict, error) {
-	s, owed, size := f.history.Newest(), f.debt, f.log.Size()
+	s, owed, size := f.beyond.tip, f.debt, f.log.Size()
 	var take []verdict
 	for _, a := range come {
-		if a.position == 0 {
-			continue // a heartbeat
-		}
 		if a.position != size+1 {
 			return take, outOfOrder()
 		}
 		v := judge(s, a.statement)
-		if fault.CodeOf(v.refused) == codeJunk {
+		if code := fault.CodeOf(v.refused); code == codeJunk || code == codeRules {
 			return take, v.refused
 		}
 		if v.refused != nil && owed.at(size) >= maxDebt {
@@ -138,10 +135,12 @@ const hintHub = "call the General Secretariat: the hub is broken or in wrong han
 //
 // Meanwhile the directory at hand stays in force, restrictions still come from peers, and only freshness runs out.
 // Nothing here can wedge the node for good: once an honest hub is back whose log is not the one stored here
-// ("beyond-log", "invalid-entries"), the operator stops the node, deletes directory.log, and starts it. The genesis is
-// kept elsewhere in the node's data, and on-sight.log, with the restrictions not logged yet, must stay; the log is
-// fetched and verified anew. Where all nodes store the same invalid entries, the hub is better rebuilt from any
+// ("beyond-log", "invalid-entries", "withheld"), the operator stops the node, deletes directory.log, and starts it. The
+// genesis is kept elsewhere in the node's data, and on-sight.log, with the restrictions not logged yet, and the file
+// confirmed must stay; the log is fetched and verified anew, and has to come to the confirmed head again. Where all nodes store the same invalid entries, the hub is better rebuilt from any
 // node's log, invalid entries included, and nobody has to delete anything.
+//
+// It is called with mu held.
 func (f *Follower) doubt(why error) error {
 	if f.doubted[f.hub] {
 		return why
@@ -150,4 +149,11 @@ func (f *Follower) doubt(why error) error {
 	f.o.Log.Error("the hub does what no hub may do and is hardly followed any more", zap.String("hub", f.hub), zap.Error(why))
 	f.alarm(why)
 	return why
+}
+
+// doubts reports whether the hub of this session is doubted.
+func (f *Follower) doubts() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.doubted[f.hub]
 }
