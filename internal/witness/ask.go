@@ -122,7 +122,9 @@ func (a *Asker) one(ctx context.Context, party ThirdParty, q question) ([]byte, 
 		if failure != nil {
 			return nil, failure
 		}
-		answer, err = a.post(ctx, party, q, old)
+		if answer, err = a.post(ctx, party, q, old); err == nil && answer.status == http.StatusConflict && old == q.cp.Size {
+			return nil, refused(party, fault.Conflict, "not-consistent", "it has seen another root at this size", nil)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -203,8 +205,11 @@ type answer struct {
 func (a answer) size(party ThirdParty, ours int64) (int64, error) {
 	text := strings.TrimSuffix(string(a.body), "\n")
 	size, err := strconv.ParseInt(text, 10, 64)
-	if a.contentType != "text/x.tlog.size" || err != nil || size < 0 || strconv.FormatInt(size, 10) != text {
+	if a.contentType != "text/x.tlog.size" {
 		return 0, refused(party, fault.Conflict, "not-consistent", "it has seen another root at this size", nil)
+	}
+	if err != nil || size < 0 || strconv.FormatInt(size, 10) != text {
+		return 0, refused(party, fault.Invalid, "malformed", "it says what is no size", err)
 	}
 	if size > ours {
 		return 0, refused(party, fault.Conflict, "rollback", "it has seen a larger log", nil)
