@@ -1,9 +1,6 @@
 package directory
 
-import (
-	"iter"
-	"sync"
-)
+import "sync"
 
 // remembered is how many changes that audiences depend on a node can look back. PROTOCOL 7.3.
 const remembered = 64
@@ -17,12 +14,6 @@ type History struct {
 	kept   []*Snapshot // guarded by mu; in ascending order, each after another such entry
 }
 
-// Fold is Fold from the genesis on, remembering. The history must be empty.
-func (h *History) Fold(entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) error {
-	_, err := fold(nil, entries, alarm, h.Add)
-	return err
-}
-
 // Add takes the snapshot that follows the newest by one log entry, applied or skipped.
 func (h *History) Add(s *Snapshot) {
 	h.mu.Lock()
@@ -34,6 +25,13 @@ func (h *History) Add(s *Snapshot) {
 		h.kept = append(h.kept, s)
 	}
 	h.newest = s
+}
+
+// adopt takes over what another history holds, which is used no more.
+func (h *History) adopt(other *History) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.newest, h.kept = other.newest, other.kept
 }
 
 // Newest is the log up to its end; nil in an empty history.

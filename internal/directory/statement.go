@@ -110,11 +110,22 @@ type Statement struct {
 	created         int64
 	body            Body
 	signatures      []Signature
+	proven          *proofs // signatures verified ahead; nil: none
 }
 
 // ParseStatement reads a statement with its signatures, which may still be none. It copies what it keeps.
 // Errors are Invalid ("unknown-kind", "unknown-rules", "wrong-subject", ...) or TooLarge. PROTOCOL 4.1.
 func ParseStatement(signed []byte) (Statement, error) {
+	st, err := readStatement(signed)
+	if err != nil {
+		return Statement{}, err
+	}
+	st.signed = bytes.Clone(signed)
+	return st, nil
+}
+
+// readStatement is ParseStatement of bytes that nobody writes to afterwards.
+func readStatement(signed []byte) (Statement, error) {
 	var outer formatv1.Signed
 	if err := canonical.Unmarshal(signed, &outer, MaxStatement); err != nil {
 		return Statement{}, err
@@ -127,7 +138,7 @@ func ParseStatement(signed []byte) (Statement, error) {
 	if err != nil {
 		return Statement{}, err
 	}
-	st.signed, st.signatures = bytes.Clone(signed), signatures
+	st.signed, st.signatures = signed, signatures
 	return st, nil
 }
 
@@ -218,7 +229,13 @@ func (st Statement) Restricting() bool { return forms[st.kind].restricts }
 func (st Statement) Body() Body { return st.body }
 
 // Signatures are the signatures as they came, not yet verified.
-func (st Statement) Signatures() []Signature { return append([]Signature(nil), st.signatures...) }
+func (st Statement) Signatures() []Signature {
+	all := append([]Signature(nil), st.signatures...)
+	for i := range all {
+		all[i].Value = bytes.Clone(all[i].Value)
+	}
+	return all
+}
 
 // Cards are the hashes of the contact cards that go with it. PROTOCOL 4.8.
 func (st Statement) Cards() []Hash {
