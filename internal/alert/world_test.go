@@ -357,12 +357,12 @@ func (s *side) build() {
 	w.must(err)
 	incarnation := s.ledger.Identity().Incarnation
 	s.exchange = exchange.New(exchange.Options{
-		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: incarnation, Ledger: s.ledger, Keys: s.ring, Directory: known{w},
+		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: incarnation, Ledger: s.ledger, Keys: s.ring, Directory: known{w},
 		Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.spool, Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})
 	w.must(s.exchange.Sweep(context.Background()))
 	s.road = broadcast.New(broadcast.Options{
-		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: incarnation, Ledger: s.ledger, Keys: s.ring,
+		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: incarnation, Ledger: s.ledger, Keys: s.ring,
 		Directory: known{w}, Bus: bus.NewClient(bus.ClientOptions{Log: zap.NewNop()}), Courier: s.courier,
 		Flush: 20 * time.Millisecond, Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})

@@ -76,8 +76,8 @@ type Inbox interface {
 // Options are what a Broadcaster is built from; all are required but HeldQuota and Flush.
 type Options struct {
 	Node authority.Node
-	// NodeKey is the fingerprint of the node's signing key.
-	NodeKey     authority.Fingerprint
+	// NodeKey is the fingerprint of the node's signing key: asked each time, since keys are rotated.
+	NodeKey     func() authority.Fingerprint
 	Incarnation message.Incarnation
 	Ledger      ledger.Ledger
 	Keys        Keys

@@ -40,7 +40,7 @@ func (b *Broadcaster) control(ctx context.Context, to authority.Node, kind seal.
 	}
 	return seal.NewControl(ctx, seal.ControlDraft{
 		Network: snapshot.NetworkID(), ID: id, From: b.Node, To: to, Incarnation: b.Incarnation, Kind: kind,
-		Created: now, Expires: now.Add(controlLife), Key: key.Public, NodeKey: b.NodeKey, Body: body,
+		Created: now, Expires: now.Add(controlLife), Key: key.Public, NodeKey: b.NodeKey(), Body: body,
 	}, b.Keys, &b.recipients)
 }
 
@@ -211,7 +211,7 @@ func (b *Broadcaster) commitControl(ctx context.Context, tx ledger.Tx, c seal.Co
 		r.Stage, r.Code = message.Rejected, code
 		b.Log.Warn("a control envelope was rejected", zap.Stringer("from", c.From), zap.String("kind", string(c.Kind)), zap.String("code", code))
 	}
-	if answer.Receipt, err = seal.SignControlReceipt(ctx, b.Keys, b.NodeKey, r); err != nil {
+	if answer.Receipt, err = seal.SignControlReceipt(ctx, b.Keys, b.NodeKey(), r); err != nil {
 		return err
 	}
 	return tx.PutControl(ledger.Control{From: c.From, ID: c.ID, Digest: c.Digest, Receipt: answer.Receipt, Expires: c.Expires.Add(message.MaxAhead)})

@@ -167,7 +167,7 @@ func (b *Broadcaster) newEpoch(ctx context.Context, d *drafted, last uint64) (le
 			return ledger.Epoch{}, pack, err
 		}
 	}
-	signed, err := seal.SignEpochPackage(ctx, b.Keys, b.NodeKey, pack)
+	signed, err := seal.SignEpochPackage(ctx, b.Keys, b.NodeKey(), pack)
 	if err != nil {
 		return ledger.Epoch{}, pack, err
 	}

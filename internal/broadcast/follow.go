@@ -299,7 +299,7 @@ func (b *Broadcaster) cumulative(ctx context.Context, tx ledger.Tx, at ledger.Fo
 	for _, f := range at.Refused {
 		r.Refused = append(r.Refused, seal.Refusal(f))
 	}
-	if at.Receipt, err = seal.SignCumulativeReceipt(ctx, b.Keys, b.NodeKey, r); err != nil {
+	if at.Receipt, err = seal.SignCumulativeReceipt(ctx, b.Keys, b.NodeKey(), r); err != nil {
 		return nil, err
 	}
 	at.ReceiptPosition = at.Position

@@ -58,7 +58,7 @@ func (b *Broadcaster) link(ctx context.Context, row *ledger.Broadcast, a seal.Al
 		return ledger.Link{}, err
 	}
 	framed, err := a.Frame(ctx, seal.Framing{
-		Publisher: b.Node, NodeKey: b.NodeKey, Incarnation: b.Incarnation, Epoch: row.Epoch, Key: key,
+		Publisher: b.Node, NodeKey: b.NodeKey(), Incarnation: b.Incarnation, Epoch: row.Epoch, Key: key,
 		Number: row.Last + 1, Previous: row.Hash,
 	}, b.Keys, b.Random)
 	if err != nil {

@@ -263,7 +263,7 @@ func (b *Broadcaster) indexOf(ctx context.Context, id message.Digest, links []le
 	if err != nil {
 		return nil, err
 	}
-	return seal.SignChainIndex(ctx, b.Keys, b.NodeKey, x)
+	return seal.SignChainIndex(ctx, b.Keys, b.NodeKey(), x)
 }
 
 func entryOf(l ledger.Link) (seal.ChainEntry, error) {

@@ -339,7 +339,7 @@ func (s *side) start() {
 	sign, err := s.ring.Public(keyring.NodeSign)
 	w.must(err)
 	s.Broadcaster = broadcast.New(broadcast.Options{
-		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
+		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
 		Directory: known{w}, Bus: bus.NewClient(bus.ClientOptions{Log: zap.NewNop()}), Courier: s.courier,
 		Flush: 50 * time.Millisecond, Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})

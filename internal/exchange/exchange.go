@@ -17,8 +17,8 @@ import (
 // Options are what an Exchange is built from; all but the last four are required.
 type Options struct {
 	Node authority.Node
-	// NodeKey is the fingerprint of the node's signing key, for receipts.
-	NodeKey     authority.Fingerprint
+	// NodeKey is the fingerprint of the node's signing key, for receipts: asked each time, since keys are rotated.
+	NodeKey     func() authority.Fingerprint
 	Incarnation message.Incarnation
 	Ledger      ledger.Ledger
 	Keys        Keys

@@ -21,7 +21,7 @@ func (e *Exchange) Hello(ctx context.Context, to authority.Node) ([]byte, error)
 		Incarnation: &formatv1.Incarnation{Counter: e.Incarnation.Counter, Random: e.Incarnation.Random[:]},
 		Position:    s.Position(), Time: e.Clock().UnixMilli(), State: "NORMAL",
 	}
-	return seal.SignNode(ctx, e.Keys, e.NodeKey, authority.ForHello, canonical.Marshal(m))
+	return seal.SignNode(ctx, e.Keys, e.NodeKey(), authority.ForHello, canonical.Marshal(m))
 }
 
 // Greet checks a peer's hello and answers with ours.

@@ -428,7 +428,7 @@ func (e *Exchange) signReceipt(ctx context.Context, tx ledger.Tx, h message.Head
 	for _, s := range served {
 		r.Stages = append(r.Stages, message.StageOf{Authority: s.Authority, Stage: stage, Code: code})
 	}
-	return seal.SignReceipt(ctx, e.Keys, e.NodeKey, r)
+	return seal.SignReceipt(ctx, e.Keys, e.NodeKey(), r)
 }
 
 // boundItem reads one item of content and holds it to the bounds of what can be shown. Items of types that this version

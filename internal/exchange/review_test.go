@@ -33,7 +33,7 @@ func (s *side) build(change func(*exchange.Options)) *exchange.Exchange {
 	lists, err := message.LoadLists()
 	w.must(err)
 	o := exchange.Options{
-		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
+		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
 		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.dir,
 		Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	}

@@ -240,7 +240,7 @@ func (s *side) start() {
 	lists, err := message.LoadLists()
 	w.must(err)
 	s.Exchange = exchange.New(exchange.Options{
-		Node: s.node, NodeKey: sign.Fingerprint(), Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
+		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
 		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.spool,
 		Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})

@@ -11,7 +11,7 @@ import (
 
 // SignNonce proves a NATS key, NodeBus or HubBusOperator, to a server: the plain Ed25519 signature NATS asks for.
 func (r *Ring) SignNonce(slot Slot, nonce []byte) ([]byte, error) {
-	k := r.content.Load().current[slot]
+	k := r.chosen(slot)
 	if k == nil || k.nats == nil {
 		return nil, noKey(opSign)
 	}

@@ -106,7 +106,7 @@ type names struct {
 }
 
 func (r *Ring) issue(name certs.Name, who names, now time.Time) (*tls.Certificate, error) {
-	k := r.content.Load().current[CA]
+	k := r.chosen(CA)
 	if k == nil {
 		return nil, fault.New(fault.NotFound, "no-key", opIssue, "the ring has no CA")
 	}

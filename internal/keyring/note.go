@@ -18,7 +18,7 @@ type NoteSigner struct {
 // NoteSigner is the signer of the current key of a log: NodeEvidence, NodeWitness or HubLog, and no other slot.
 // NotFound if the ring has none.
 func (r *Ring) NoteSigner(slot Slot) (NoteSigner, error) {
-	k := r.content.Load().current[slot]
+	k := r.chosen(slot)
 	if k == nil || (slot != NodeEvidence && slot != NodeWitness && slot != HubLog) {
 		return NoteSigner{}, noKey("look up log key")
 	}

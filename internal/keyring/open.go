@@ -21,7 +21,7 @@ func (r *Ring) Open(ctx context.Context, fp authority.Fingerprint, sealed io.Rea
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(err, fault.Retry, "", opOpen, "the call was given up")
 	}
-	k := r.content.Load().byPrint[fp]
+	k := r.find(fp)
 	if k == nil || k.sealing == nil {
 		return nil, noKey(opOpen)
 	}

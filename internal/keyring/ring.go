@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,12 @@ type Ring struct {
 	writing sync.Mutex
 	// digest is SHA-256 of the file as last read or written; guarded by writing.
 	digest [sha256.Size]byte
+	// looked is the file as refresh saw it last; guarded by writing.
+	looked os.FileInfo
+
+	// declared and known are set by Prefer, before the ring is shared.
+	declared Declared
+	known    map[*key]bool
 }
 
 // Entry is the public side of a key in a ring.
@@ -132,7 +139,7 @@ func (r *Ring) Rotate(now time.Time, slots ...Slot) error {
 
 // Public is the current public key of a slot; NotFound for an empty slot, a CA or a secret.
 func (r *Ring) Public(slot Slot) (authority.PublicKey, error) {
-	k := r.content.Load().current[slot]
+	k := r.chosen(slot)
 	if k == nil || k.public.IsZero() {
 		return authority.PublicKey{}, noKey("look up public key")
 	}
@@ -166,7 +173,7 @@ func (r *Ring) Sign(ctx context.Context, fp authority.Fingerprint, purpose autho
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(err, fault.Retry, "", opSign, "the call was given up")
 	}
-	k := r.content.Load().byPrint[fp]
+	k := r.find(fp)
 	if k == nil || k.signing == nil {
 		return nil, noKey(opSign)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/canonical"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
@@ -37,6 +38,8 @@ type Checkpoint struct {
 type Keys struct {
 	// Signer holds the evidence-log key, which signs nothing else.
 	Signer merkle.Signer
+	// Earlier are the keys that it took the place of: what they signed still opens.
+	Earlier []authority.PublicKey
 	// Secret is backed up with the ledger; the salts of checkpoints derive from it.
 	Secret [32]byte
 }
@@ -47,10 +50,10 @@ type Keys struct {
 // The engine calls Begin before a group, Savepoint before each transaction, Undo when that one fails, and after the
 // group Commit or Rollback. Event numbers are thereby given under the commit lock and never burned (DESIGN 9).
 type Log struct {
-	origin   string
-	keys     Keys
-	verifier note.Verifier
-	random   io.Reader
+	origin    string
+	keys      Keys
+	verifiers []note.Verifier
+	random    io.Reader
 
 	head   merkle.Frontier // with the events of the open group
 	base   merkle.Frontier // as of the last commit: what a checkpoint may be signed over now
@@ -63,11 +66,11 @@ type Log struct {
 // hashes do not begin with the tree of its newest checkpoint, and with Conflict "other-log" a checkpoint that this
 // origin and key have not signed. newest is nil when nothing was cited yet.
 func OpenLog(origin string, keys Keys, random io.Reader, stored EventReader) (*Log, error) {
-	verifier, err := merkle.NewVerifier(origin, keys.Signer.PublicKey())
+	verifiers, err := keys.verifiers(origin)
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{origin: origin, keys: keys, verifier: verifier, random: random}
+	l := &Log{origin: origin, keys: keys, verifiers: verifiers, random: random}
 	count, err := stored.EventCount()
 	if err != nil {
 		return nil, err
@@ -85,6 +88,19 @@ func OpenLog(origin string, keys Keys, random io.Reader, stored EventReader) (*L
 	}
 	l.newest = newest
 	return l, l.checkNewest(hashes)
+}
+
+// verifiers are of the key that signs now, then of those before it.
+func (k Keys) verifiers(origin string) ([]note.Verifier, error) {
+	var all []note.Verifier
+	for _, key := range append([]authority.PublicKey{k.Signer.PublicKey()}, k.Earlier...) {
+		v, err := merkle.NewVerifier(origin, key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 // hashesIn reads tree hashes through the events that store them.
@@ -125,7 +141,7 @@ func (l *Log) checkNewest(hashes tlog.HashReader) error {
 
 // checkCheckpoint verifies signature, salted hash and commitment of a stored checkpoint.
 func (l *Log) checkCheckpoint(c Checkpoint) error {
-	opened, err := merkle.Open(c.Note, l.verifier)
+	opened, err := l.open(c.Note)
 	if err != nil {
 		return fault.Wrap(err, fault.Conflict, "other-log", "verify evidence",
 			"the checkpoint was not signed by the evidence key of this node")
@@ -182,6 +198,18 @@ func (l *Log) Append(e Event) (StoredEvent, error) {
 		stored.Hashes = append(stored.Hashes, h[:]...)
 	}
 	return stored, nil
+}
+
+// open tries the current key and those before it.
+func (l *Log) open(signed []byte) (merkle.Checkpoint, error) {
+	var c merkle.Checkpoint
+	var err error
+	for _, v := range l.verifiers {
+		if c, err = merkle.Open(signed, v); err == nil {
+			return c, nil
+		}
+	}
+	return c, err
 }
 
 // Checkpoint is the checkpoint over everything committed before this group. It is signed at the first call that needs

@@ -27,11 +27,11 @@ type Evidence struct {
 // Verify recomputes the whole evidence log from its leaves: numbers without gaps, hashes of details, stored tree
 // hashes, and each checkpoint's root, signature and place in the row. Conflict "evidence-broken" says where it fails.
 func Verify(ctx context.Context, origin string, keys Keys, stored EventReader) (Evidence, error) {
-	verifier, err := merkle.NewVerifier(origin, keys.Signer.PublicKey())
+	verifiers, err := keys.verifiers(origin)
 	if err != nil {
 		return Evidence{}, err
 	}
-	a := audit{log: Log{origin: origin, keys: keys, verifier: verifier}, stored: stored}
+	a := audit{log: Log{origin: origin, keys: keys, verifiers: verifiers}, stored: stored}
 	for {
 		if err := ctx.Err(); err != nil {
 			return Evidence{}, err

@@ -15,7 +15,7 @@ const busWorkers = 16
 
 // openAlerts joins the node to the one-to-many road: bus, audiences, and what alerts mean to its people.
 func (d *daemon) openAlerts(ctx context.Context) error {
-	sign, err := d.ring.Public(keyring.NodeSign)
+	nodeKey, err := d.nodeKey()
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 		Handle:  func(ctx context.Context, a bus.Arrival) error { return d.broadcast.Take(ctx, a.Subject, a.Data) },
 	})
 	d.broadcast = broadcast.New(broadcast.Options{
-		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring,
+		Node: d.parsed.node, NodeKey: nodeKey, Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring,
 		Directory: known{d.follower}, Bus: d.bus, Courier: d.courier, Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
 	d.alerts, err = alert.New(ctx, alert.Options{

@@ -68,6 +68,7 @@ type daemon struct {
 	beside   bool // the unlock key lies on the disk it protects
 	identity *keyring.Source
 	follower *registry.Follower
+	trouble  trouble
 	ledger   *sqlite.Ledger
 	desk     *people.Desk
 	policy   *policy.Set
@@ -138,19 +139,14 @@ func (d *daemon) openDirectory(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.follower, err = registry.OpenFollower(registry.FollowerOptions{
-		Data: dir, Genesis: genesis, Fingerprint: d.cfg.Network.Fingerprint, Hubs: d.cfg.Network.Hubs,
-		TLS:     func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
-		OnSight: d.onSight, Now: d.Clock, Log: d.Log,
-	})
-	if err != nil {
+	if err := d.openFollower(dir, genesis); err != nil {
 		return err
 	}
-	d.closers = append(d.closers, d.follower.Close)
 	id, err := authority.NodeID(d.parsed.node, d.follower.Current().Load().NetworkName())
 	if err != nil {
 		return err
 	}
+	d.ring.Prefer(d.declared)
 	d.identity = d.ring.NodeSource(id, d.cfg.peerHosts(), d.Clock)
 	return nil
 }
@@ -179,7 +175,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	d.ledger, err = sqlite.Open(ctx, sqlite.Config{
 		Dir: filepath.Join(d.cfg.Data, "ledger"), Key: [32]byte(key), Network: d.cfg.Network.Fingerprint, Node: d.parsed.node,
 		Origin: fmt.Sprintf("enlace.%s/%s/evidence", d.cfg.Network.Fingerprint[:16], d.parsed.node),
-		Keys:   ledger.Keys{Signer: signer, Secret: [32]byte(salt)}, Random: d.Random,
+		Keys:   ledger.Keys{Signer: signer, Earlier: d.generations(keyring.NodeEvidence), Secret: [32]byte(salt)}, Random: d.Random,
 		Created: ledger.Event{Time: d.Clock(), Kind: "ledger-created", Actor: "node"},
 	})
 	if err != nil {
@@ -209,7 +205,7 @@ func (d *daemon) openExchange(ctx context.Context) error {
 	if d.lists, err = message.LoadLists(); err != nil {
 		return err
 	}
-	sign, err := d.ring.Public(keyring.NodeSign)
+	nodeKey, err := d.nodeKey()
 	if err != nil {
 		return err
 	}
@@ -220,7 +216,7 @@ func (d *daemon) openExchange(ctx context.Context) error {
 	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
 	d.openMesh()
 	d.exchange = exchange.New(exchange.Options{
-		Node: d.parsed.node, NodeKey: sign.Fingerprint(), Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
+		Node: d.parsed.node, NodeKey: nodeKey, Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
 		Directory: known{d.follower}, Courier: d.courier, Lists: d.lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
 		Gate:  d.gate(),
 		Clock: d.Clock, Random: d.Random, Log: d.Log,
