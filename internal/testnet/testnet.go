@@ -410,9 +410,19 @@ func (n *Network) Propose(ctx context.Context, statement []byte) error {
 
 // Restrict drafts, signs by the state or by both stewards, and proposes a restricting statement.
 func (n *Network) Restrict(ctx context.Context, by *keyring.OfflineKey, draft func(directory.Draft) ([]byte, error)) error {
-	payload, err := draft(directory.Draft{Snapshot: n.Hub.Directory.Load(), Created: n.Clock(), Random: rand.Reader})
+	signed, err := n.Restriction(by, draft)
 	if err != nil {
 		return err
+	}
+	return n.Propose(ctx, signed)
+}
+
+// Restriction drafts a restricting statement at what the hub's log has, or had when it was stopped, and signs it by the
+// state or by both stewards.
+func (n *Network) Restriction(by *keyring.OfflineKey, draft func(directory.Draft) ([]byte, error)) ([]byte, error) {
+	payload, err := draft(directory.Draft{Snapshot: n.Hub.Directory.Load(), Created: n.Clock(), Random: rand.Reader})
+	if err != nil {
+		return nil, err
 	}
 	roles := []role{{directory.RoleSteward, n.stewards[0]}, {directory.RoleSteward, n.stewards[1]}}
 	if by != nil {
@@ -420,9 +430,9 @@ func (n *Network) Restrict(ctx context.Context, by *keyring.OfflineKey, draft fu
 	}
 	st, err := n.signed(payload, nil, roles...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return n.Propose(ctx, st.Signed())
+	return st.Signed(), nil
 }
 
 // StartMember starts, or starts again, a member's node on its data and addresses.
