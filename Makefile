@@ -19,7 +19,7 @@ GATEWAY  := internal/operator/openapi.swagger.json
 RELEASE  := proto/release.binpb
 
 .PHONY: help build test unit lint style vet protos generated breaking clauses imports \
-        generate release-image fuzz demo bench man compiler clean
+        generate release-image fuzz demo bench man compiler browser clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -29,7 +29,7 @@ build: ## Build the three static programs into bin/ (the default).
 
 test: lint build unit fuzz ## Run everything: lint, tests with the race detector, fuzz targets. Installs what it needs.
 
-unit: compiler $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
+unit: compiler browser $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off -timeout $(TIMEOUT) ./...
 
 lint: style vet protos generated breaking clauses ## Run every check that runs no product code.
@@ -79,6 +79,9 @@ man: ## Write the manual pages from the commands' help into man/.
 
 compiler:
 	@command -v $${CC:-gcc} >/dev/null || command -v cc >/dev/null || tools/install.sh gcc libc6-dev
+
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || tools/install.sh chromium
 
 clean: ## Remove what was built.
 	rm -rf bin man

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/catalog"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
@@ -229,7 +230,7 @@ func (d *Desk) Check(ctx context.Context, a exchange.Actor, id message.ID) (Chec
 
 func (d *Desk) check(x draft) (Checked, error) {
 	now := d.Clock()
-	c := Checked{Findings: message.CheckAlert(x.AlertCompose, d.Lists, now, d.expires(x.Composition, now))}
+	c := Checked{Findings: message.CheckAlert(x.AlertCompose, catalog.Now(d.view(), d.Lists), now, d.expires(x.Composition, now))}
 	fail := func(field, say string) {
 		c.Findings = append(c.Findings, message.Finding{Field: field, Level: message.LevelError, Text: say})
 	}

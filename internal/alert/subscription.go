@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/catalog"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
@@ -94,7 +95,7 @@ func (d *Desk) checkWish(w Wish) error {
 			return err
 		}
 	}
-	if !p.category.IsZero() && !d.Lists.Has("crime-categories", p.category.String()) {
+	if !p.category.IsZero() && !catalog.All(d.view(), d.Lists).Has(catalog.Categories, p.category.String()) {
 		return fault.New(fault.Invalid, "unknown-code", opSubscribe, "the category is not in the list crime-categories")
 	}
 	if len(w.States) > message.MaxStates {

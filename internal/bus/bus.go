@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ type Options struct {
 	Directory *directory.Current
 	Clock     func() time.Time
 	Log       *zap.Logger
-	// Categories are registered: "drugs.trafficking". Groups alone are ignored.
+	// Categories hold where the directory registers none: "drugs.trafficking". Groups alone are ignored. PROTOCOL 4.18.
 	Categories []authority.Category
 
 	// Embedded runs the server in this process; nil = an external one.
@@ -130,14 +131,23 @@ func (o Options) filled() Options {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	var registered []authority.Category
-	for _, c := range o.Categories {
-		if c != c.Group() {
-			registered = append(registered, c)
+	o.Categories = slices.DeleteFunc(slices.Clone(o.Categories), func(c authority.Category) bool { return c == c.Group() })
+	return o
+}
+
+// registered are the categories that alerts may have now: those of the directory where it has any, deprecated ones
+// included, whose alerts may still have to be updated and ended. PROTOCOL 4.18.
+func (b *Bus) registered(v directory.View) []authority.Category {
+	if len(v.Categories()) == 0 {
+		return b.o.Categories
+	}
+	var all []authority.Category
+	for _, c := range v.Categories() {
+		if c.Category != c.Category.Group() {
+			all = append(all, c.Category)
 		}
 	}
-	o.Categories = registered
-	return o
+	return all
 }
 
 // withPort puts the port that was opened in place of a 0.

@@ -48,8 +48,9 @@ type keeper struct {
 	doors map[authority.Node]*door
 	// wants are the filters of each node as last asked, before they are clamped.
 	wants map[authority.Node][]filter
-	// made are the publishers whose streams were made or brought up to date since the last connection.
-	made map[authority.State]bool
+	// made are the publishers whose streams were made or brought up to date since the last connection, with the
+	// categories that they then took.
+	made map[authority.State]string
 	// held are the patterns of the consumers known to be at the server.
 	held map[road]string
 	// touched are the roads whose patterns were noted in held since a look at the server began.
@@ -87,7 +88,7 @@ type road struct {
 
 func newKeeper(b *Bus) keeper {
 	return keeper{bus: b, making: make(gate, 1), doors: map[authority.Node]*door{}, wants: map[authority.Node][]filter{},
-		made: map[authority.State]bool{}, held: map[road]string{}, touched: map[road]bool{}}
+		made: map[authority.State]string{}, held: map[road]string{}, touched: map[road]bool{}}
 }
 
 // keep makes what is missing.
@@ -217,14 +218,15 @@ func (k *keeper) look(ctx context.Context, js jetstream.JetStream) error {
 	if err := names.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return notLinked(err)
 	}
+	categories := k.bus.registered(k.bus.view())
 	for publisher := range found {
-		if err := k.lookAt(ctx, js, publisher, roads); err != nil {
+		if err := k.lookAt(ctx, js, publisher, categories, roads); err != nil {
 			return err
 		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	maps.DeleteFunc(k.made, func(publisher authority.State, _ bool) bool { return !found[publisher] })
+	maps.DeleteFunc(k.made, func(publisher authority.State, _ string) bool { return !found[publisher] })
 	for r := range k.touched { // what was seen of it may be older
 		if delete(roads, r); k.held[r] != "" {
 			roads[r] = k.held[r]
@@ -234,14 +236,14 @@ func (k *keeper) look(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-func (k *keeper) lookAt(ctx context.Context, js jetstream.JetStream, publisher authority.State, roads map[road]string) error {
+func (k *keeper) lookAt(ctx context.Context, js jetstream.JetStream, publisher authority.State, categories []authority.Category, roads map[road]string) error {
 	stream, err := js.Stream(ctx, streamName(publisher))
 	if err != nil {
 		return notLinked(err)
 	}
-	if same(stream.CachedInfo().Config, k.streamConfig(publisher)) {
+	if same(stream.CachedInfo().Config, k.streamConfig(publisher, categories)) {
 		k.mu.Lock()
-		k.made[publisher] = true
+		k.made[publisher] = listOf(categories)
 		k.mu.Unlock()
 	}
 	consumers := stream.ListConsumers(ctx)
@@ -286,41 +288,52 @@ func patternsOf(c jetstream.ConsumerConfig, publisher authority.State) []string 
 }
 
 func (k *keeper) streams(ctx context.Context, js jetstream.JetStream, v directory.View) error {
-	if len(k.missing(v)) == 0 {
+	categories := k.bus.registered(v)
+	if len(k.missing(v, categories)) == 0 {
 		return nil
 	}
 	if err := k.making.enter(ctx); err != nil {
 		return err
 	}
 	defer func() { <-k.making }()
-	for _, s := range k.missing(v) { // fewer, where another made them meanwhile
-		if _, err := js.CreateOrUpdateStream(ctx, k.streamConfig(s)); err != nil {
+	for _, s := range k.missing(v, categories) { // fewer, where another made them meanwhile
+		if _, err := js.CreateOrUpdateStream(ctx, k.streamConfig(s, categories)); err != nil {
 			return notLinked(err)
 		}
 		k.mu.Lock()
-		k.made[s] = true
+		k.made[s] = listOf(categories)
 		k.mu.Unlock()
 	}
 	return nil
 }
 
 // missing are the states whose streams are not known to be as they should.
-func (k *keeper) missing(v directory.View) []authority.State {
+func (k *keeper) missing(v directory.View, categories []authority.Category) []authority.State {
+	want := listOf(categories)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var all []authority.State
 	for _, s := range v.States() {
-		if !k.made[s.State] {
+		if k.made[s.State] != want {
 			all = append(all, s.State)
 		}
 	}
 	return all
 }
 
-func (k *keeper) streamConfig(publisher authority.State) jetstream.StreamConfig {
+// listOf tells one list of categories from another.
+func listOf(categories []authority.Category) string {
+	all := make([]string, 0, len(categories))
+	for _, c := range categories {
+		all = append(all, c.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func (k *keeper) streamConfig(publisher authority.State, categories []authority.Category) jetstream.StreamConfig {
 	o := k.bus.o
 	return jetstream.StreamConfig{
-		Name: streamName(publisher), Subjects: subjectsOf(o.Categories, publisher), NoAck: true,
+		Name: streamName(publisher), Subjects: subjectsOf(categories, publisher), NoAck: true,
 		Storage: jetstream.FileStorage, Replicas: o.Replicas, Discard: jetstream.DiscardOld,
 		MaxAge: o.MaxAge, MaxBytes: o.PublisherBytes, MaxMsgsPerSubject: subjectMessages, MaxMsgSize: int32(o.MaxPayload),
 		Duplicates: shortest,
@@ -374,7 +387,7 @@ func (k *keeper) due(v directory.View, node authority.Node, gone bool) (patterns
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !gone {
-		patterns = clamp(v, node, k.wants[node], k.bus.o.Categories)
+		patterns = clamp(v, node, k.wants[node], k.bus.registered(v))
 	}
 	for _, publisher := range publishers(v, node) {
 		if r := (road{publisher, node}); k.held[r] != strings.Join(patterns, " ") {
@@ -396,7 +409,7 @@ func (k *keeper) consumer(ctx context.Context, js jetstream.JetStream, r road, p
 	config := k.consumerConfig(r, patterns)
 	_, err := js.CreateOrUpdatePushConsumer(ctx, streamName(r.publisher), config)
 	if errors.Is(err, jetstream.ErrStreamNotFound) { // wiped since we looked
-		if _, err = js.CreateOrUpdateStream(ctx, k.streamConfig(r.publisher)); err == nil {
+		if _, err = js.CreateOrUpdateStream(ctx, k.streamConfig(r.publisher, k.bus.registered(k.bus.view()))); err == nil {
 			_, err = js.CreateOrUpdatePushConsumer(ctx, streamName(r.publisher), config)
 		}
 	}

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"maps"
-	"slices"
-	"strings"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
@@ -79,18 +77,4 @@ func entry(shipped message.Lists, list, code string, titles []directory.Text) me
 		e.Titles[t.Language] = t.Value
 	}
 	return e
-}
-
-// Carried are the categories of two parts that hold now and that once did, in order of slug: an alert of one that is in
-// use no longer may still have to be carried. It is what streams are made from. PROTOCOL 2.5, 4.18.
-func Carried(v directory.View, shipped message.Lists) []authority.Category {
-	var all []authority.Category
-	for _, code := range Now(v, shipped).Codes(Categories) {
-		// What is registered or shipped parses; a test says so.
-		if c, err := authority.ParseCategory(code); err == nil && c != c.Group() {
-			all = append(all, c)
-		}
-	}
-	slices.SortFunc(all, func(a, b authority.Category) int { return strings.Compare(a.String(), b.String()) })
-	return all
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/canonical"
+	"github.com/enlace-network/enlace/internal/catalog"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
@@ -298,10 +299,11 @@ func (e *Exchange) Check(ctx context.Context, a Actor, conversation message.ID) 
 }
 
 func (e *Exchange) findings(c Composition) []message.Finding {
-	out := message.CheckRequest(c.Compose, e.Lists)
+	lists := catalog.Now(e.Directory.Load().At(e.Clock()), e.Lists)
+	out := message.CheckRequest(c.Compose, lists)
 	out = append(out, message.CheckUrgency(c.Urgency, c.Request)...)
-	if !e.Lists.Has("crime-categories", c.Category.String()) || c.Category == c.Category.Group() {
-		out = append(out, message.Finding{Field: "category", Level: message.LevelError, Text: "choose a category of two parts from the list crime-categories"})
+	if err := lists.CheckCategory(c.Category.String()); err != nil {
+		out = append(out, message.Finding{Field: "category", Level: message.LevelError, Text: fault.As(err).Say})
 	}
 	if life := c.Expires.Sub(e.Clock()); !c.Expires.IsZero() && (life <= 0 || life > message.MaxLife) {
 		out = append(out, message.Finding{Field: "expires", Level: message.LevelError, Text: "a message expires in the future, and within a year"})

@@ -201,7 +201,7 @@ func (c Config) natsAddresses(listen string) ([]string, error) {
 	return all, nil
 }
 
-// registered are the categories that alerts may have.
+// registered are the shipped categories, which hold where the directory registers none. PROTOCOL 4.18.
 func registered() ([]authority.Category, error) {
 	lists, err := message.LoadLists()
 	if err != nil {
