@@ -2,6 +2,7 @@ package tiles
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ func TestKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var said bytes.Buffer
+		command.Stderr = &said
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -81,6 +84,9 @@ func TestKilled(t *testing.T) {
 			size, _ = strconv.ParseInt(lines.Text(), 10, 64)
 		}
 		_ = command.Wait()
+		if said.Len() > 0 {
+			t.Errorf("on standard error, where only the program itself may write:\n%s", said.String())
+		}
 		log := open(t, dir)
 		if got, err := log.Root(); err != nil || log.Size() < size || got != root(int(log.Size())) {
 			t.Fatalf("after a kill at %d: size %d, root %v, %v", size, log.Size(), got, err)
