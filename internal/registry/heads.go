@@ -116,7 +116,8 @@ func (h *heads) before() *directory.Snapshot {
 	return h.book.witnesses(h.settled.head.Position())
 }
 
-// cosign takes a node's line on the head of a size. A line on a head that nobody asks about any more is passed over.
+// cosign takes a node's line on the head of a size. A line on a head that nobody asks about any more is passed over, and one
+// of a node that does not witness that head.
 // Errors: Denied "not-allowed" for the name of another, Invalid "bad-signature" where it does not count.
 func (h *heads) cosign(node authority.Node, size int64, line []byte) error {
 	s, err := merkle.ParseLine(line)
@@ -132,7 +133,7 @@ func (h *heads) cosign(node authority.Node, size int64, line []byte) error {
 	if r == nil && h.settled != nil && h.settled.head.Size == size {
 		r = h.settled
 	}
-	if r == nil {
+	if r == nil || !slices.ContainsFunc(h.judges(r), func(s *directory.Snapshot) bool { return witnesses(s, node) }) {
 		return nil
 	}
 	past, err := h.counts(r, line)
@@ -147,27 +148,37 @@ func (h *heads) cosign(node authority.Node, size int64, line []byte) error {
 	return h.count(r)
 }
 
+// judges are the logs whose witnesses count on a head: that at its size, and that confirmed before if there is one.
+func (h *heads) judges(r *round) []*directory.Snapshot {
+	before := h.before()
+	if r == h.settled {
+		before = r.before
+	}
+	all := []*directory.Snapshot{h.book.witnesses(r.head.Position())}
+	if before != nil {
+		all = append(all, before)
+	}
+	return all
+}
+
+func witnesses(s *directory.Snapshot, node authority.Node) bool {
+	return slices.ContainsFunc(s.Witnesses(), func(w directory.Witness) bool { return w.Node == node })
+}
+
 // counts verifies one line, and says whether it counts among those who witnessed before alone.
 func (h *heads) counts(r *round, line []byte) (bool, error) {
 	with, err := r.head.With(line)
 	if err != nil {
 		return false, err
 	}
-	before := h.before()
-	if r == h.settled {
-		before = r.before
-	}
-	for i, s := range []*directory.Snapshot{h.book.witnesses(r.head.Position()), before} {
-		if s == nil {
-			continue
-		}
+	for i, s := range h.judges(r) {
 		// A settled head may bear other lines already.
 		voted := s.Judge(with, nil, h.now()).Cosignatures
 		if slices.ContainsFunc(voted, func(l []byte) bool { return bytes.Equal(l, line) }) {
 			return i == 1, nil
 		}
 	}
-	return false, fault.New(fault.Invalid, "bad-signature", opCosign, "the cosignature is none of a witness on that head, or of another time").
+	return false, fault.New(fault.Invalid, "bad-signature", opCosign, "the cosignature is none of that node's witness key on that head, or of another time").
 		WithHint("compare the clocks of both machines")
 }
 

@@ -439,8 +439,10 @@ func TestRevocationAtTheHub(t *testing.T) {
 	follow := func(api directoryv1.DirectoryServiceClient) grpc.ServerStreamingClient[directoryv1.FollowResponse] {
 		stream, err := api.Follow(ctx, &directoryv1.FollowRequest{From: size + 1})
 		must(t, err)
-		_, err = stream.Recv() // how far it is
-		must(t, err)
+		for r := (&directoryv1.FollowResponse{}); len(r.GetHead()) == 0; { // how far it is, then the head
+			r, err = stream.Recv()
+			must(t, err)
+		}
 		return stream
 	}
 	cut, kept := follow(busy), follow(bystander)
@@ -496,6 +498,7 @@ func TestBootstrap(t *testing.T) {
 	// The true genesis from a server that is not the hub it names.
 	h.stop()
 	n.hub = newRing(t, "hub")
+	must(t, n.hub.GenerateHub(time.Now()))
 	impostor := n.start()
 	if _, err := registry.Bootstrap(ctx, impostor.addr, id, n.now, config); fault.CodeOf(err) != wire.CodeUntrusted {
 		t.Errorf("a false hub: %v, want %s", err, wire.CodeUntrusted)
