@@ -115,6 +115,9 @@ func TestChangedUnderneath(t *testing.T) {
 	if _, err := log.Append(t.Context(), leaf(300)); fault.CodeOf(err) != "damaged-tiles" {
 		t.Errorf("folder gone: %v, want damaged-tiles: it must not begin anew", err)
 	}
+	if found, err := os.Stat(filepath.Join(dir, "tile")); err == nil {
+		t.Errorf("%s was begun anew, with a leaf that is not its first", found.Name())
+	}
 	if log.Size() != 300 {
 		t.Errorf("size %d, want 300", log.Size())
 	}
