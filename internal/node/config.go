@@ -12,6 +12,7 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/nudge"
 	"github.com/enlace-network/enlace/internal/policy"
+	"github.com/enlace-network/enlace/internal/registry"
 )
 
 // Config is node.yaml. Unknown keys are refused; a zero value takes the default named. Relative paths are relative to
@@ -22,6 +23,9 @@ type Config struct {
 		Fingerprint string `yaml:"fingerprint"`
 		// Hubs are host:port addresses of the directory hub.
 		Hubs []string `yaml:"hubs"`
+		// Head is a recently published head of the directory, "size root" with the root in base64: nothing is in force
+		// before this node's own copy has come to it. Empty = none.
+		Head string `yaml:"head"`
 	} `yaml:"network"`
 	// Node is this node's name, such as mx/node/primary.
 	Node string `yaml:"node"`
@@ -169,6 +173,9 @@ func (c Config) parse() (parsed, error) {
 	}
 	if p.level, err = zapcore.ParseLevel(c.Observe.LogLevel); err != nil {
 		return p, wrongKey("observe.log_level", err)
+	}
+	if err := registry.CheckAnchor(c.Network.Head); err != nil {
+		return p, wrongKey("network.head", err)
 	}
 	for key, ok := range map[string]bool{
 		"network.fingerprint": len(c.Network.Fingerprint) == 64, "network.hubs": len(c.Network.Hubs) > 0,

@@ -38,6 +38,14 @@ func TestOnePersonIsAChoice(t *testing.T) {
 	}
 }
 
+func TestPublishedHead(t *testing.T) {
+	const head = "12 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	c, err := load(t, strings.Replace(smallest, "node:", "  head: \""+head+"\"\nnode:", 1))
+	if err != nil || c.Network.Head != head {
+		t.Errorf("got %q, %v, want the head", c.Network.Head, err)
+	}
+}
+
 const smallest = "network:\n  fingerprint: \"" + zeros + "\"\n  hubs: [\"localhost:1\"]\nnode: mx/node/primary\n"
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -57,6 +65,7 @@ func TestConfigurationRefused(t *testing.T) {
 		"unknown key":     {smallest + "pear:\n  listen: x\n", "pear"},
 		"unknown sub key": {smallest + "peer:\n  lissen: x\n", "lissen"},
 		"no fingerprint":  {"node: mx/node/primary\nnetwork:\n  hubs: [\"a:1\"]\n", "network.fingerprint"},
+		"bad head":        {strings.Replace(smallest, "node:", "  head: \"12 xyz\"\nnode:", 1), "network.head"},
 		"no hub":          {"node: mx/node/primary\nnetwork:\n  fingerprint: \"" + zeros + "\"\n", "network.hubs"},
 		"bad node":        {strings.Replace(smallest, "mx/node/primary", "MX", 1), "node"},
 		"bad level":       {smallest + "observe:\n  log_level: loud\n", "observe.log_level"},

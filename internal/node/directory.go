@@ -19,7 +19,7 @@ func (k known) Load() *directory.Snapshot { return k.Current().Load() }
 // Changed is closed at the next change of the snapshot in force.
 func (k known) Changed() <-chan struct{} { return k.Current().Changed() }
 
-// Freshness is its slug, and when the hub was last heard.
+// Freshness is its slug, and what it counts from.
 func (k known) Freshness(time.Time) (string, time.Time) {
 	f, since := k.Follower.Freshness()
 	return f.String(), since

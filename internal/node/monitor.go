@@ -27,15 +27,14 @@ func (m monitor) Status(ctx context.Context) (*operatorv1.GetStatusResponse, err
 		Position: snapshot.Position(), EvidenceSize: s.Events, EvidenceRoot: s.Root.String(), Version: Version(),
 		Peers: peersOf(s.Peers),
 	}
-	freshness, since := known{d.follower}.Freshness(d.Clock())
+	freshness, _ := known{d.follower}.Freshness(d.Clock())
 	out.Freshness = freshness
-	out.Components = []*operatorv1.Component{
-		{Name: "directory", Healthy: freshness == "fresh", Text: freshness + " since the hub was last heard", Since: milli(since)},
+	out.Components = append(m.directory(),
 		m.certificate(out),
 		m.unlock(),
 		m.bus(),
-		{Name: "policy", Healthy: true, Text: fmt.Sprintf("%d rules, digest %x", len(d.policy.Rules()), d.policy.Digest())},
-	}
+		&operatorv1.Component{Name: "policy", Healthy: true, Text: fmt.Sprintf("%d rules, digest %x", len(d.policy.Rules()), d.policy.Digest())},
+	)
 	proofs, err := m.proofs(ctx)
 	if err != nil {
 		return nil, err
