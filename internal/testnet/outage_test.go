@@ -48,7 +48,7 @@ func TestThirtyDaysWithoutTheHub(t *testing.T) {
 		relogin(t, mx, jm)
 		id, err := mx.Submit(t.Context(), testnet.Exercise(mx, jm, "identify-person", "Is this person known to you?"))
 		if step.want == registry.Stale {
-			if fault.CodeOf(err) != "stale-directory" {
+			if fault.CodeOf(err) != "directory-stale" {
 				t.Errorf("after %s a request was sent: %v", step.after, err)
 			}
 			continue

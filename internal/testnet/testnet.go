@@ -332,6 +332,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	if m.Trust, err = trustOf(made.OperatorCA); err != nil {
 		return nil, err
 	}
+	m.Trust.Now = n.Clock
 	return m, n.admit(ctx, made.Bundle)
 }
 
