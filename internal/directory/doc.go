@@ -2,7 +2,7 @@
 //
 // There is no table that anyone may edit. A [Statement] is a payload with the signatures of those whose word it is;
 // the [Snapshot] is [Apply] folded over the log of statements, the same at the hub and at every node, with no clock
-// in it. A restricting statement (retire, revoke, suspend) also takes effect on sight, through [Restrict], before it
+// in it. A restricting statement (retire, revoke, suspend, veto) also takes effect on sight, through [Restrict], before it
 // is in the log; the snapshot keeps such facts apart, marked unconfirmed, and Apply never looks at them, so two
 // nodes that read the same log agree on everything the log says whatever else each has seen.
 //
