@@ -99,7 +99,7 @@ func (a *app) checkAlertCommand() *cobra.Command {
 }
 
 func (a *app) checkAlert(ctx context.Context, node *operator.Client, id string) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (a *app) waiting(ctx context.Context, node *operator.Client, f *approval, r
 	if !f.all {
 		return all, nil
 	}
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (a *app) listAlertsCommand() *cobra.Command {
 }
 
 func (a *app) listAlerts(ctx context.Context, node *operator.Client, in *operatorv1.ListAlertsRequest) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}

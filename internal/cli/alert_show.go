@@ -26,7 +26,7 @@ func (a *app) showAlertCommand() *cobra.Command {
 			"locked, and only its life is shown. Reading is recorded.",
 		Example: "  enlace alert show 0190b4a6-7c1e-7a3b-8f00-1a2b3c4d5e6f --lang es\n  enlace alert show mx-fgr-alert-2031-000007", Args: cobra.ExactArgs(1),
 		RunE: a.onAlert(func(ctx context.Context, node *operator.Client, id string) error {
-			w, err := a.words()
+			w, err := a.wordsNow(ctx, node)
 			if err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ func (a *app) watchAlertsCommand() *cobra.Command {
 }
 
 func (a *app) watchAlerts(ctx context.Context, node *operator.Client, f watchFlags) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}

@@ -186,7 +186,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(ctx context.Context, node *operator.Client, ref string) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (a *app) sendCommand() *cobra.Command {
 			if out.GetFreshness() == "degraded" {
 				a.note("note: the directory at this node is not fresh; the request goes by what it knew last")
 			}
-			w, err := a.words()
+			w, err := a.wordsNow(ctx, node)
 			if err != nil {
 				return err
 			}
@@ -245,7 +245,7 @@ func (a *app) approveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, err := a.words()
+			w, err := a.wordsNow(ctx, node)
 			if err != nil {
 				return err
 			}
@@ -381,7 +381,7 @@ func (a *app) listRequestsCommand() *cobra.Command {
 }
 
 func (a *app) listRequests(ctx context.Context, node *operator.Client, in *operatorv1.ListRequestsRequest) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -451,7 +451,7 @@ func (a *app) watchCommand() *cobra.Command {
 }
 
 func (a *app) watch(ctx context.Context, node *operator.Client, cursor string, count int) error {
-	w, err := a.words()
+	w, err := a.wordsNow(ctx, node)
 	if err != nil {
 		return err
 	}

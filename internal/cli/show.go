@@ -22,7 +22,7 @@ func (a *app) showRequestCommand() *cobra.Command {
 			"the answer are three facts and are shown apart. Reading is recorded.",
 		Example: "  enlace request show 0190b4a6-7c1e-7a3b-8f00-1a2b3c4d5e6f --lang es", Args: cobra.ExactArgs(1),
 		RunE: a.onRequest(func(ctx context.Context, node *operator.Client, id string) error {
-			w, err := a.words()
+			w, err := a.wordsNow(ctx, node)
 			if err != nil {
 				return err
 			}

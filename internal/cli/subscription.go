@@ -97,7 +97,7 @@ func (a *app) listSubscriptionsCommand() *cobra.Command {
 		Use: "ls", Short: "List what the own authority wants",
 		Example: "  enlace subscription ls\n  enlace subscription ls --lang es", Args: cobra.NoArgs,
 		RunE: a.onNode(func(ctx context.Context, node *operator.Client, _ []string) error {
-			w, err := a.words()
+			w, err := a.wordsNow(ctx, node)
 			if err != nil {
 				return err
 			}

@@ -138,3 +138,19 @@ func (m *Member) Login(ctx context.Context, user string) (*operator.Client, erro
 	}
 	return operator.Dial(addr, m.Trust, session.GetToken())
 }
+
+// Join takes one more state into the running network, by statements alone, and waits until all know it.
+func (n *Network) Join(ctx context.Context, state string) (*Member, error) {
+	m, err := n.initMember(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	n.Members = append(n.Members, m)
+	if err := n.StartMember(ctx, m); err != nil {
+		return m, err
+	}
+	if err := m.staff(ctx); err != nil {
+		return m, err
+	}
+	return m, n.settle(ctx)
+}
