@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// compareWithin bounds the exchange of heads, mendWithin the fetching of what is missing: what was stored stays
-	// stored, and the next greeting goes on from there.
+	// compareWithin bounds the exchange of heads, seeWithin the fetching of restrictions, mendWithin that of entries: the
+	// directory takes from one peer at a time, and a peer that gives drop by drop must not keep it from the others.
 	compareWithin = 10 * time.Second
+	seeWithin     = 30 * time.Second
 	mendWithin    = 10 * time.Minute
 	// glanceEvery is how often a node that nobody can dial asks a peer what it has missed. With the time that a
 	// restriction takes to reach everybody else it stays under the 10 s of promise P7.
@@ -102,7 +103,7 @@ func NewMesh(o MeshOptions) *Mesh {
 		o.Patience = stall
 	}
 	m := &Mesh{o: o, told: map[authority.Node]Heads{}, serving: map[authority.Node]bool{},
-		words: newRation(0.1, 4), statements: newRation(4, 256)}
+		words: newRation(1.0/60, 4), statements: newRation(4, 256)}
 	m.spread = newSpread(o)
 	m.compare = newRounds(m.round)
 	return m
@@ -167,7 +168,11 @@ func (m *Mesh) mend(ctx context.Context, to directory.NodeEntry, theirs Heads, t
 	if err != nil || want.nothing() {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, mendWithin)
+	within := mendWithin
+	if want.From == 0 {
+		within = seeWithin
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	entries, head := m.o.Courier.GetEntries(ctx, to, want)
 	return m.o.Directory.Mend(ctx, m.spread.watching(to.Node, entries), head)

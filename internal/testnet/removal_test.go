@@ -67,6 +67,36 @@ func removal(t *testing.T, hub bool) {
 	}
 }
 
+// TestRemovalAt34NodesWithoutTheHub: the same at a network of 34, where no two nodes are connected when it begins. P7.
+func TestRemovalAt34NodesWithoutTheHub(t *testing.T) {
+	var states []string
+	for i := range 34 {
+		states = append(states, string([]byte{'a' + byte(i/26), 'a' + byte(i%26)}))
+	}
+	n := start(t, testnet.Options{States: states})
+	if err := n.StopHub(); err != nil {
+		t.Fatal(err)
+	}
+	bad := n.Members[33]
+	began := time.Now()
+	suspension, err := n.Restriction(nil, func(d directory.Draft) ([]byte, error) {
+		return d.Suspend(directory.OfState(bad.State), began.Add(24*time.Hour), "an exercise")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handIn(t, n.Members[0], suspension)
+	for _, m := range n.Members[:33] {
+		for m.Daemon.Follower.Current().Load().At(time.Now()).CheckNode(bad.Daemon.Node) == nil {
+			if time.Since(began) > removedWithin {
+				t.Fatalf("%s does not refuse the suspended state after %s", m.Daemon.Node, time.Since(began))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	t.Logf("33 nodes refuse the state after %s", time.Since(began))
+}
+
 // asked is a small call over an open connection that fails only where the caller is refused.
 func asked(t *testing.T, by *testnet.Member, client peerv1.PeerServiceClient) func() error {
 	return func() error {
