@@ -65,11 +65,18 @@ type lone struct {
 // (known, or the subject has ended anyway), so the caller passes on what is new and nothing else. Run CheckOnSight first.
 //
 // Errors: Invalid ("not-restricting", "bad-signature"), Denied and Retry as Apply, Retry "too-many". PROTOCOL 4.6.
-func Restrict(s *Snapshot, st Statement) (*Snapshot, error) {
+func Restrict(s *Snapshot, st Statement) (*Snapshot, error) { return RestrictAt(s, st, 0) }
+
+// RestrictAt is Restrict for a reader whose own log has reached a position that may be beyond the snapshot's, which is
+// of the confirmed log: a restriction made at a position that no head confirms yet is in force all the same.
+// PROTOCOL 4.6, 11.8.
+func RestrictAt(s *Snapshot, st Statement, reached uint64) (*Snapshot, error) {
 	if s == nil || !st.Restricting() {
 		return nil, wrong("not-restricting", "only a restricting statement takes effect before it is logged")
 	}
-	if err := s.expects(st); err != nil {
+	read := *s
+	read.position = max(read.position, reached)
+	if err := read.expects(st); err != nil {
 		return nil, err
 	}
 	c := s.change(st, seen)

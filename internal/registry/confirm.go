@@ -374,7 +374,7 @@ func (f *Follower) refold() error {
 		restrictions = f.take(v, restrictions)
 	}
 	f.current.Store(f.history.Newest())
-	f.sight.logged(restrictions, f.current)
+	f.sight.logged(restrictions, f.log.Size(), f.current)
 	f.sight.rebase(f.history, f.current, nil)
 	return nil
 }

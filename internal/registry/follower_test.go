@@ -48,8 +48,12 @@ func (n *network) options(m *member, data, addr string) registry.FollowerOptions
 
 func (n *network) follow(m *member, data, addr string) *following {
 	n.t.Helper()
+	return n.run(n.options(m, data, addr))
+}
+
+func (n *network) run(o registry.FollowerOptions) *following {
+	n.t.Helper()
 	a := &alarms{}
-	o := n.options(m, data, addr)
 	o.Alarm = a.raise
 	f, err := registry.OpenFollower(o)
 	must(n.t, err)

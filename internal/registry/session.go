@@ -289,10 +289,8 @@ func (f *Follower) store(come []arrival) (rest []arrival, refused, err error) {
 		f.tree.add(v.entry)
 		restrictions = f.take(v, restrictions)
 	}
-	if len(restrictions) > 0 {
-		f.sight.logged(restrictions, f.current)
-	}
 	if len(judged) > 0 {
+		f.sight.logged(restrictions, f.log.Size(), f.current)
 		if err := f.kept.sweep(f.beyond.tip); err != nil {
 			f.o.Log.Error("a statement that waits no more was not deleted", zap.Error(err)) // the next sweep tries again
 		}

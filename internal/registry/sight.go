@@ -27,13 +27,15 @@ const (
 type sight struct {
 	mu   sync.Mutex
 	path string
-	log  *Log          // guarded by mu
-	open []watched     // guarded by mu; came by other roads, in the order they came
-	tail []placed      // guarded by mu; of the log beyond what is confirmed, in its order
-	over []watched     // guarded by mu; those of both that are in force now
-	late bool          // guarded by mu; one of tail is of the future, by this clock
-	news chan struct{} // a word to who brings them to the hub; holds one
-	now  func() time.Time
+	log  *Log      // guarded by mu
+	open []watched // guarded by mu; came by other roads, in the order they came
+	tail []placed  // guarded by mu; of the log beyond what is confirmed, in its order
+	over []watched // guarded by mu; those of both that are in force now
+	// reached is the position up to which the log is stored; guarded by mu
+	reached uint64
+	late    bool          // guarded by mu; one of tail is of the future, by this clock
+	news    chan struct{} // a word to who brings them to the hub; holds one
+	now     func() time.Time
 }
 
 // watched is a statement and when this node had it first.
@@ -131,7 +133,7 @@ func (s *sight) take(st directory.Statement, current *directory.Current) (bool, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := current.Load()
-	next, err := directory.Restrict(now, st)
+	next, err := directory.RestrictAt(now, st, s.reached)
 	if err != nil || next == now {
 		return false, err
 	}
@@ -154,10 +156,11 @@ func (s *sight) tell() {
 	}
 }
 
-// logged takes the restrictions of entries that were just stored, which are in force on sight.
-func (s *sight) logged(entries []placed, current *directory.Current) {
+// logged takes the restrictions of entries that were just stored, up to a position; they are in force on sight.
+func (s *sight) logged(entries []placed, reached uint64, current *directory.Current) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reached = reached
 	s.tail = append(s.tail, entries...)
 	before := current.Load()
 	now := before
@@ -175,7 +178,7 @@ func (s *sight) lay(now *directory.Snapshot, w watched) *directory.Snapshot {
 		s.late = true
 		return now
 	}
-	next, err := directory.Restrict(now, w.Statement)
+	next, err := directory.RestrictAt(now, w.Statement, s.reached)
 	if err != nil || next == now {
 		return now // about what is not in force, or known
 	}
@@ -200,7 +203,7 @@ func (s *sight) rebase(history *directory.History, current *directory.Current, m
 	}
 	var open []watched
 	for _, w := range s.open {
-		next, err := directory.Restrict(now, w.Statement)
+		next, err := directory.RestrictAt(now, w.Statement, s.reached)
 		if waits(err) {
 			open = append(open, w)
 			continue

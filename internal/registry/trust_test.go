@@ -157,7 +157,7 @@ func TestInvalidEntriesHaveABudget(t *testing.T) {
 		if got := f.alarms.raised(); !slices.Equal(got, want) {
 			t.Errorf("start %d: alarms %v, want %v", start, got, want)
 		}
-		if got := f.Current().Load().Position(); got != size+64 {
+		if got := f.Status().Stored; got != size+64 {
 			t.Errorf("start %d: position %d, want %d", start, got, size+64)
 		}
 		f.stop()
