@@ -28,13 +28,10 @@ func (s *Service) Deposit(ctx context.Context, r *directoryv1.DepositRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if s.tray.holds(add) {
-		return &directoryv1.DepositResponse{}, nil // perhaps its answer was lost, and the token spent
-	}
-	if r.GetToken() != "" {
-		err = s.tokens.use(r.GetToken(), s.o.Now(), func(state authority.State) error { return s.lay(add, applicant(state)) })
-	} else {
+	if r.GetToken() == "" {
 		err = s.lay(add, depositor(by))
+	} else if !s.tray.holds(add) { // or its answer was lost, and the token is spent
+		err = s.tokens.use(r.GetToken(), s.o.Now(), func(state authority.State) error { return s.lay(add, applicant(state)) })
 	}
 	if err != nil {
 		return nil, s.fail(err)

@@ -19,8 +19,8 @@ import (
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/merkle"
-	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
+	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 	"github.com/enlace-network/enlace/internal/registry"
 	"github.com/enlace-network/enlace/internal/wire"
 )
@@ -192,8 +192,19 @@ func (f *watch) newest() directory.Head {
 // confirmed waits for a head of the whole log that is confirmed for who had confirmed it up to before.
 func (f *watch) confirmed(before *directory.Snapshot) directory.Head {
 	f.n.t.Helper()
-	eventually(f.n.t, func() bool { return f.n.confirms(f.newest(), before) })
-	return f.newest()
+	var head directory.Head
+	eventually(f.n.t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, h := range slices.Backward(f.heads) { // it may have been asked about again since
+			if f.n.confirms(h, before) {
+				head = h
+				return true
+			}
+		}
+		return false
+	})
+	return head
 }
 
 // asked waits for the newest head of the whole log.
