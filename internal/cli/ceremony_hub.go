@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -105,8 +106,11 @@ func (a *app) submit(ctx context.Context, addr string, key *keyring.OfflineKey, 
 	}
 	defer client.Close()
 	var done []submitted
-	for _, st := range b.Statements {
+	for i, st := range b.Statements {
 		position, err := client.Propose(ctx, st.Signed(), b.CardsOf(st)...)
+		if fault.CodeOf(err) == codeUnsigned {
+			return done, a.leave(ctx, client, b, i, err)
+		}
 		if err != nil {
 			a.note("%s about %s was not taken; %d before it were.", st.Kind(), st.Subject(), len(done))
 			return done, err
@@ -115,6 +119,15 @@ func (a *app) submit(ctx context.Context, addr string, key *keyring.OfflineKey, 
 		done = append(done, submitted{string(st.Kind()), st.Subject().String(), position, st.Hash().String()})
 	}
 	return done, nil
+}
+
+// leave puts what is not signed by all into the tray, with all that follows it and may depend on it.
+func (a *app) leave(ctx context.Context, client *registry.Client, b directory.Bundle, from int, why error) error {
+	if err := deposit(ctx, client, tail(b, from), ""); err != nil {
+		return why // the tray's reason would hide what is missing
+	}
+	return fault.Wrap(why, fault.Retry, "in-tray", "submit", fmt.Sprintf("signatures are missing (%s); %d statements are in the hub's tray for who has yet to sign", fault.As(why).Say, len(b.Statements)-from)).
+		WithHint("enlace statement ls --hub HOST:PORT shows who; they sign with: enlace statement sign --tray")
 }
 
 // submitted is a statement in the log.

@@ -18,7 +18,7 @@ import (
 
 func (a *app) networkCommand() *cobra.Command {
 	return group("network", "Found a network, and see which one it is",
-		a.networkCreateCommand(), a.networkShowCommand(), a.networkFingerprintCommand())
+		a.networkCreateCommand(), a.networkShowCommand(), a.networkFingerprintCommand(), a.networkRotateHubCommand())
 }
 
 type networkFlags struct {

@@ -17,10 +17,11 @@ import (
 	"github.com/enlace-network/enlace/internal/operator"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/people"
+	"github.com/enlace-network/enlace/internal/registry"
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "Set up a node, and end one", a.nodeInitCommand(), a.nodeStatusCommand(), a.nodeRevokeCommand())
+	return group("node", "Set up a node, and end one", a.nodeInitCommand(), a.nodeEnrolCommand(), a.nodeTokenCommand(), a.nodeStatusCommand(), a.nodeRevokeCommand())
 }
 
 // unlockFlags say how a key file that is made will be unlocked.
@@ -46,6 +47,8 @@ type nodeInitFlags struct {
 	hosts                                      []string
 	profile, fourEyes, user, stateKey, keyFile string
 	unlock                                     unlockFlags
+	// token and head are those of an enrolment.
+	token, head string
 }
 
 func (a *app) nodeInitCommand() *cobra.Command {
@@ -60,6 +63,51 @@ func (a *app) nodeInitCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return a.nodeInit(c.Context(), args[0], f) },
 	}
+	f.register(c)
+	return c
+}
+
+func (a *app) nodeEnrolCommand() *cobra.Command {
+	var f nodeInitFlags
+	c := &cobra.Command{
+		Use: "enrol STATE", Short: "Make a new node of a state and hand its application to the stewards",
+		Long: "As 'enlace node init', and leave the application in the hub's tray, for which a steward gave the one-time\n" +
+			"--token. The hub is held against the network's fingerprint, and its log against a recently published --head:\n" +
+			"without one, whoever controls the hub and old keys could show a history that is long over. When two stewards\n" +
+			"have signed and handed it in, start the node.",
+		Example: "  enlace node enrol mx --token TOKEN --network FINGERPRINT --head 'SIZE ROOT' --authority fgr='Fiscalía General de la República' --language es --note-verbale 'NV 14/2026' --hub hub.example:7400 --advertise mx.example:7443",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			head, err := anchorOf(f.head)
+			if err != nil {
+				return err
+			}
+			f.head = head
+			return a.nodeInit(c.Context(), args[0], f)
+		},
+	}
+	f.register(c)
+	c.Flags().StringVar(&f.token, "token", "", "one-time token that a steward gave for the state")
+	c.Flags().StringVar(&f.head, "head", "", "recently published head of the log: a file, or its size and root, 'SIZE ROOT'")
+	_ = c.MarkFlagRequired("token")
+	return c
+}
+
+// anchorOf is a head as node.yaml takes it: size and root.
+func anchorOf(given string) (string, error) {
+	fields := strings.Fields(given)
+	if given == "" || len(fields) == 2 {
+		anchor := strings.Join(fields, " ")
+		return anchor, registry.CheckAnchor(anchor)
+	}
+	h, err := readHead(given)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d %s", h.Size, h.Root), nil
+}
+
+func (f *nodeInitFlags) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVar(&f.dir, "dir", "", "folder of the node (default: STATE)")
 	fs.StringVar(&f.hub, "hub", "", "address of the directory hub, host:port")
@@ -73,7 +121,6 @@ func (a *app) nodeInitCommand() *cobra.Command {
 	for _, required := range []string{"hub", "network", "authority", "note-verbale"} {
 		_ = c.MarkFlagRequired(required)
 	}
-	return c
 }
 
 // registerEntry adds what the directory entries will say.
@@ -124,14 +171,37 @@ func (a *app) nodeInit(ctx context.Context, state string, f nodeInitFlags) error
 	if err != nil {
 		return err
 	}
-	return a.printInit(r)
+	// If the program stops here the node is made, and its application in the file; nobody was told.
+	if err := a.printInit(r); err != nil || f.token == "" {
+		return err
+	}
+	return a.apply(bounded, f, r)
+}
+
+// apply leaves the application in the hub's tray.
+func (a *app) apply(ctx context.Context, f nodeInitFlags, r node.InitResult) error {
+	b, err := readBundle(r.Bundle)
+	if err != nil {
+		return err
+	}
+	client, err := registry.Connect(ctx, f.hub, f.network, a.clock, clientTLS(keyring.Visitor(a.clock)))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := deposit(ctx, client, b, f.token); err != nil {
+		f := fault.As(err)
+		return fault.Wrap(err, f.Kind, f.Code, "apply", f.Say).WithHint("the node is made; give " + r.Bundle + " to the stewards by another road")
+	}
+	a.note("The application is in the hub's tray. When two stewards have signed it: enlace-node --config %s", r.Config)
+	return nil
 }
 
 // options reads the flags; what a person is asked comes later.
 func (f nodeInitFlags) options(state string) (node.InitOptions, error) {
 	o := node.InitOptions{Dir: or(f.dir, state), NoteVerbale: f.note, Fingerprint: f.network, Hubs: []string{f.hub},
 		Advertise: f.advertise, Listen: f.listen, OperatorGRPC: f.grpc, OperatorHTTP: f.http, OperatorHosts: f.hosts,
-		Profile: f.profile, FourEyes: f.fourEyes, Unlock: node.InitUnlock{File: f.unlock.file, OnDataDisk: f.unlock.onDataDisk}}
+		Head: f.head, Profile: f.profile, FourEyes: f.fourEyes, Unlock: node.InitUnlock{File: f.unlock.file, OnDataDisk: f.unlock.onDataDisk}}
 	if f.systemd != "" {
 		o.Unlock.Setting = "systemd:" + f.systemd
 	}

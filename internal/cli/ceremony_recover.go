@@ -235,7 +235,9 @@ func (a *app) stateInstrumentsCommand() *cobra.Command {
 		Use: "instruments STATE", Short: "Declare which legal instruments bind a state",
 		Long:    "Draft and sign the whole list of instruments that bind the state, by its own word. It replaces the list before.",
 		Example: "  enlace state instruments mx --instrument UNTOC --instrument NASSAU-1992 --key mx.state-key --hub hub.example:7400 --network FINGERPRINT --submit",
-	}, &f, func(d directory.Draft, state authority.State) ([]byte, error) { return d.DeclareInstruments(state, codes) })
+	}, &f, func(d directory.Draft, state authority.State) ([]byte, error) {
+		return d.DeclareInstruments(state, codes)
+	})
 	c.Flags().StringArrayVar(&codes, "instrument", nil, "code of an instrument; may be repeated")
 	a.complete(c, "instrument", "legal-instruments")
 	return c

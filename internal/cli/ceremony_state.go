@@ -112,16 +112,24 @@ func (f admitFlags) body() (*formatv1.AdmitState, error) {
 	if f.ca == "" {
 		return body, nil
 	}
-	text, err := readSmall(f.ca, maxCertificates)
+	var err error
+	body.CaCertificates, err = readCertificates(f.ca)
+	return body, err
+}
+
+// readCertificates reads a PEM file.
+func readCertificates(path string) ([][]byte, error) {
+	text, err := readSmall(path, maxCertificates)
 	if err != nil {
 		return nil, err
 	}
+	var all [][]byte
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
-			body.CaCertificates = append(body.CaCertificates, block.Bytes)
+			all = append(all, block.Bytes)
 		}
 	}
-	return body, nil
+	return all, nil
 }
 
 func (a *app) stateShowCommand() *cobra.Command {

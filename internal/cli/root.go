@@ -55,7 +55,7 @@ func (a *app) officerCommands() []*cobra.Command {
 // ceremonyCommands are those of stewards and administrators, who hold key files.
 func (a *app) ceremonyCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.networkCommand(), a.stewardCommand(), a.stateCommand(), a.authorityCommand(), a.nodeCommand(), a.statementCommand(), a.contactCommand(),
+		a.networkCommand(), a.stewardCommand(), a.stateCommand(), a.authorityCommand(), a.nodeCommand(), a.statementCommand(), a.contactCommand(), a.keyCommand(),
 	}
 }
 

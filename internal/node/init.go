@@ -54,6 +54,9 @@ type InitOptions struct {
 	// checked against the fingerprint either way.
 	Genesis []byte
 
+	// Head is a recently published head of the log, "size root", for node.yaml; empty = none.
+	Head string
+
 	// Advertise is the host:port declared in the directory; empty = the node only dials out.
 	Advertise string
 	// Listen, OperatorGRPC, OperatorHTTP and OperatorHosts go to node.yaml; empty = the defaults of [Config], but

@@ -21,6 +21,10 @@ network:
   fingerprint: {{.Fingerprint | quote}}
   # Addresses of the directory hub.
   hubs: {{.Hubs | quote}}
+{{- with .Head}}
+  # A head of the log that was published when this was written: a history without it is refused.
+  head: {{. | quote}}
+{{- end}}
 
 # The name of this node.
 node: {{.Node.String | quote}}
