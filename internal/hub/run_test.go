@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -331,5 +334,78 @@ func TestKill(t *testing.T) {
 	must(t, err)
 	if got.Position() < s.Position() {
 		t.Errorf("position %d at the end, %d acknowledged", got.Position(), s.Position())
+	}
+}
+
+// TestTiles: anyone reads the log over HTTPS, without a certificate, and the genesis is its first entry. PROTOCOL 11.10.
+func TestTiles(t *testing.T) {
+	f := found(t)
+	cfg, err := hub.LoadConfig(f.Config)
+	must(t, err)
+	cfg.Listen.HTTPS = "127.0.0.1:0"
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
+	go func() {
+		ended <- hub.Run(ctx, cfg, hub.Options{Clock: time.Now, Log: zap.NewNop(), Ready: func(d *hub.Daemon) { ready <- d.HTTPSAddr }})
+	}()
+	var addr net.Addr
+	select {
+	case addr = <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	get := func(path string) (int, []byte) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(within(t), http.MethodGet, "https://"+addr.String()+path, nil)
+		must(t, err)
+		answer, err := client.Do(r)
+		must(t, err)
+		defer func() { _ = answer.Body.Close() }()
+		b, err := io.ReadAll(answer.Body)
+		must(t, err)
+		return answer.StatusCode, b
+	}
+	code, note := get("/checkpoint")
+	head, err := directory.ParseHead(note)
+	must(t, err)
+	bundle, err := directory.ParseBundle(f.genesis)
+	must(t, err)
+	s, err := directory.Apply(nil, bundle.Statements[0])
+	must(t, err)
+	if code != http.StatusOK || head.Size != 1 || s.CheckLog(head) != nil || head.Root != directory.LeafHash(bundle.Statements[0].Signed()) {
+		t.Errorf("checkpoint: %d, %q", code, note)
+	}
+	leaf := sha256.Sum256(bundle.Statements[0].Signed())
+	if code, b := get("/tile/entries/000.p/1"); code != http.StatusOK || !bytes.Contains(b, leaf[:]) {
+		t.Errorf("entries: %d, %x", code, b)
+	}
+	if code, _ := get("/directory.log"); code != http.StatusNotFound {
+		t.Errorf("something else: %d", code)
+	}
+	cancel()
+	must(t, <-ended)
+}
+
+// TestLostLog: installed once, a hub whose log is missing does not begin a new one by itself, and neither does Install.
+// PROTOCOL 11.11.
+func TestLostLog(t *testing.T) {
+	f := found(t)
+	_, stop := f.run(t)
+	stop()
+	for _, name := range []string{"directory.log", "tiles", "head"} {
+		must(t, os.RemoveAll(filepath.Join(f.dir, "data", name)))
+	}
+	if _, err := hub.Install(f.dir, f.genesis); err != nil {
+		t.Fatal(err)
+	}
+	addr, stop := f.run(t)
+	defer stop()
+	c, err := registry.Connect(within(t), addr, f.Fingerprint, time.Now, newHolder(t).config)
+	must(t, err)
+	defer func() { _ = c.Close() }()
+	if _, err := c.Fetch(within(t), f.Fingerprint); fault.CodeOf(err) != "recovering" {
+		t.Errorf("a stranger at a hub that lost its log: %v, want recovering", err)
 	}
 }

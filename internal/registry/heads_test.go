@@ -105,7 +105,6 @@ type watch struct {
 	willing bool
 	entries [][]byte         // from position 1, or what it was asked for, on
 	heads   []directory.Head // as they came
-	bytes   int              // of messages with a head
 	err     error
 }
 

@@ -57,7 +57,7 @@ func TestApplication(t *testing.T) {
 		t.Errorf("the token stands in %s", found)
 	}
 	h.stop()
-	h = n.serve(h.data, h.addr, nil)
+	n.serve(h.data, h.addr, nil)
 	must(t, first.Deposit(ctx, [][]byte{directory.Attach(payload, n.stewards[0].sign(directory.RoleSteward, payload))}, nil, ""))
 	got, err := second.Deposits(ctx)
 	must(t, err)
