@@ -205,7 +205,7 @@ func TestValidEntriesPayOff(t *testing.T) {
 	f := n.follow(mx, data, h.addr)
 	for range 2 {
 		eventually(t, func() bool { return slices.Contains(f.alarms.raised(), "invalid-entries") })
-		if got := f.Current().Load().Position(); got != end {
+		if got := f.Status().Stored; got != end {
 			t.Errorf("position %d, want %d", got, end)
 		}
 		f.stop()
