@@ -64,7 +64,9 @@ func founded(t *testing.T) *directory.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	declare := func(p directory.KeyPurpose, name string) *formatv1.Key { return directory.DeclareKey(p, public(t, name), time.Time{}) }
+	declare := func(p directory.KeyPurpose, name string) *formatv1.Key {
+		return directory.DeclareKey(p, public(t, name), time.Time{})
+	}
 	payload, err := directory.DraftGenesis(time.Now(), &formatv1.Genesis{
 		Name: "toc.example", Stewards: []*formatv1.Key{declare(directory.PurposeSteward, "s-1"), declare(directory.PurposeSteward, "s-2")},
 		Threshold: 2, Nonce: make([]byte, 16),

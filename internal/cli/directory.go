@@ -14,7 +14,8 @@ import (
 
 func (a *app) directoryCommand() *cobra.Command {
 	return group("directory", "Look up states, authorities and nodes in the node's verified directory",
-		a.listDirectoryCommand(), a.showEntryCommand(), a.whoCommand(), a.printDirectoryCommand(), a.directoryStatusCommand())
+		a.listDirectoryCommand(), a.showEntryCommand(), a.whoCommand(), a.printDirectoryCommand(), a.directoryStatusCommand(),
+		a.directoryLogCommand(), a.directoryVerifyCommand())
 }
 
 func (a *app) listDirectoryCommand() *cobra.Command {

@@ -69,7 +69,9 @@ func TestCheck9NothingNeedsARelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	say(bb.StateKey, func(d directory.Draft) ([]byte, error) { return d.DeclareInstruments(bb.State, []string{"treaty-of-2027"}) })
+	say(bb.StateKey, func(d directory.Draft) ([]byte, error) {
+		return d.DeclareInstruments(bb.State, []string{"treaty-of-2027"})
+	})
 	for _, m := range []*testnet.Member{jm, bb} {
 		subscribe(t, m, &operatorv1.Subscription{Categories: fresh})
 	}
