@@ -30,12 +30,9 @@ func Marshal(m proto.Message) []byte {
 // Unmarshal reads b into m, refusing more than limit bytes, unknown fields and every other form than the single one.
 // On error m is worthless. PROTOCOL 1.2, 1.3.
 func Unmarshal(b []byte, m proto.Message, limit int) error {
-	if len(b) > limit {
-		return fault.New(fault.TooLarge, "too-large", op, fmt.Sprintf("%d bytes are more than the %d allowed", len(b), limit))
-	}
 	// Unknown fields are left out, so that they are missed below: what comes out the same has none at any depth.
-	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, DiscardUnknown: true}).Unmarshal(b, m); err != nil {
-		return malformed(err)
+	if err := Again(b, m, limit); err != nil {
+		return err
 	}
 	again, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -45,6 +42,22 @@ func Unmarshal(b []byte, m proto.Message, limit int) error {
 		return otherForm(b, m)
 	}
 	return nil
+}
+
+// Again reads bytes that Unmarshal took before, in this program or an earlier version of it: it does not prove again that
+// they are the single form. Of other bytes it reads whatever it can.
+func Again(b []byte, m proto.Message, limit int) error {
+	if len(b) > limit {
+		return tooLarge(b, limit)
+	}
+	if err := (proto.UnmarshalOptions{RecursionLimit: maxDepth, DiscardUnknown: true}).Unmarshal(b, m); err != nil {
+		return malformed(err)
+	}
+	return nil
+}
+
+func tooLarge(b []byte, limit int) error {
+	return fault.New(fault.TooLarge, "too-large", op, fmt.Sprintf("%d bytes are more than the %d allowed", len(b), limit))
 }
 
 const (

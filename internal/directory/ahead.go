@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/canonical"
 )
 
 // Bounds of one window of a log that is read ahead; two are in memory, and a third may be under way.
@@ -111,14 +112,18 @@ func (a *ahead) fill(entries iter.Seq2[[]byte, error], windows chan<- window, do
 // prepare reads all of the entries before it verifies any: a statement may be signed with a key of the one before it.
 func (a *ahead) prepare(raw [][]byte) []Read {
 	reads := make([]Read, len(raw))
+	first := a.position + 1
+	a.position += uint64(len(raw))
 	sideBySide(len(raw), func(i int) {
-		st, err := readStatement(raw[i])
+		read := canonical.Unmarshal
+		if a.vouched.covers(first + uint64(i)) {
+			read = canonical.Again
+		}
+		st, err := readStatement(raw[i], read)
 		reads[i] = Read{raw[i], st, err, LeafHash(raw[i])}
 	})
 	a.learn(reads)
 	tip := a.tip()
-	first := a.position + 1
-	a.position += uint64(len(raw))
 	sideBySide(len(raw), func(i int) {
 		st := &reads[i].Statement
 		switch {
@@ -238,8 +243,8 @@ func (st Statement) unproven(keys []authority.PublicKey) []int {
 }
 
 // Vouched is what somebody vouches for about the beginning of a log who has verified it before: that every signature on
-// its entries verifies under the key that it names, but perhaps on the entries at some positions. It says nothing of what
-// the entries do: who has to sign, and all other rules, are held against them anew, so it stays true for later rules.
+// its entries verifies under the key that it names, and that all of its bytes are in their single form, but perhaps of the
+// entries at some positions. It says nothing of what the entries do: who has to sign, and all other rules, are held against them anew, so it stays true for later rules.
 // The zero value vouches for nothing.
 type Vouched struct {
 	// Size is how many entries the beginning has, and Root the root of the tree over them.

@@ -112,7 +112,7 @@ func finish(m *formatv1.Statement, body proto.Message) ([]byte, error) {
 		return nil, err
 	}
 	payload := canonical.Marshal(m)
-	if _, err := parsePayload(payload); err != nil {
+	if _, err := parsePayload(payload, canonical.Unmarshal); err != nil {
 		return nil, err
 	}
 	return payload, nil

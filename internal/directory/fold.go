@@ -91,34 +91,35 @@ func (h *History) Fold(entries iter.Seq2[[]byte, error], alarm func(position uin
 	return err
 }
 
-// FoldVouched is Fold for who knows that what is vouched for is true: signatures are not verified there. It also gives
-// the right edge of the tree over all entries.
+// FoldVouched is Fold for who knows that what is vouched for is true: signatures are not verified there. It gives the
+// leaves of the tree, LeafHash of each entry.
 //
 // The root is computed over the very bytes that are folded. Where it is not the one vouched for, or the log ends or the
 // reader halts before, the error is Conflict "not-vouched", alarm was told nothing, and the history is as empty as it
-// was: fold again with nothing vouched for. After Retry "newer-rules" the history is the log up to there, and so is the
-// edge; after any other error it is empty.
-func (h *History) FoldVouched(entries iter.Seq2[[]byte, error], v Vouched, alarm func(position uint64, err error)) (merkle.Frontier, error) {
+// was: fold again with nothing vouched for. After Retry "newer-rules" history and leaves are the log up to there; after
+// any other error there are none.
+func (h *History) FoldVouched(entries iter.Seq2[[]byte, error], v Vouched, alarm func(position uint64, err error)) ([]tlog.Hash, error) {
 	t := &trial{vouched: v, alarm: alarm}
 	f := &folding{vouched: v}
 	_, err := f.fold(nil, entries, t.show)
 	if err != nil && fault.CodeOf(err) != codeNewerRules {
-		return merkle.Frontier{}, err
+		return nil, err
 	}
-	if uint64(t.frontier.Size()) < v.Size {
-		return merkle.Frontier{}, notVouched()
+	if uint64(len(t.leaves)) < v.Size {
+		return nil, notVouched()
 	}
 	h.adopt(&t.history)
-	return t.frontier, err
+	return t.leaves, err
 }
 
 // trial is a fold of which nobody hears before what was vouched for turns out to be about these entries.
 type trial struct {
-	vouched  Vouched
-	alarm    func(position uint64, err error)
-	history  History
-	frontier merkle.Frontier
-	refused  []refusal // not told yet
+	vouched Vouched
+	alarm   func(position uint64, err error)
+	history History
+	edge    merkle.Frontier // up to the size vouched for
+	leaves  []tlog.Hash
+	refused []refusal // not told yet
 }
 
 type refusal struct {
@@ -127,22 +128,28 @@ type refusal struct {
 }
 
 func (t *trial) show(s *Snapshot, leaf tlog.Hash, refused error) error {
-	t.frontier.Append(leaf)
 	t.history.Add(s)
+	t.leaves = append(t.leaves, leaf)
 	if refused != nil && t.alarm != nil {
 		t.refused = append(t.refused, refusal{s.position, refused})
 	}
-	if s.position < t.vouched.Size {
-		return nil
+	if s.position <= t.vouched.Size {
+		t.edge.Append(leaf)
 	}
-	if s.position == t.vouched.Size && t.frontier.Root() != t.vouched.Root {
+	if s.position == t.vouched.Size && t.edge.Root() != t.vouched.Root {
 		return notVouched()
 	}
+	if s.position >= t.vouched.Size {
+		t.tell()
+	}
+	return nil
+}
+
+func (t *trial) tell() {
 	for _, r := range t.refused {
 		t.alarm(r.position, r.reason)
 	}
 	t.refused = t.refused[:0]
-	return nil
 }
 
 func notVouched() error {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
-	"github.com/enlace-network/enlace/internal/canonical"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
 
@@ -46,7 +45,7 @@ type form struct {
 	about     func(Subject) bool
 	founds    bool // the genesis: follows nothing
 	restricts bool // takes effect on sight
-	parse     func(body []byte, about Subject) (Body, error)
+	parse     func(body []byte, about Subject, read unmarshal) (Body, error)
 }
 
 // forms is the table of PROTOCOL 4.3; it is never written to.
@@ -83,14 +82,17 @@ func isAuthority(s Subject) bool { return !s.name.IsZero() }
 func isNode(s Subject) bool      { return !s.node.IsZero() }
 func isMember(s Subject) bool    { return !s.IsNetwork() }
 
+// unmarshal is canonical.Unmarshal, or canonical.Again of what was read before.
+type unmarshal func(b []byte, m proto.Message, limit int) error
+
 // parser makes bytes into a noun by way of the kind's message.
 func parser[T any, M interface {
 	*T
 	proto.Message
-}, B Body](read func(*reading, M) B) func([]byte, Subject) (Body, error) {
-	return func(body []byte, about Subject) (Body, error) {
+}, B Body](read func(*reading, M) B) func([]byte, Subject, unmarshal) (Body, error) {
+	return func(body []byte, about Subject, unmarshal unmarshal) (Body, error) {
 		m := M(new(T))
-		if err := canonical.Unmarshal(body, m, MaxStatement); err != nil {
+		if err := unmarshal(body, m, MaxStatement); err != nil {
 			return nil, err
 		}
 		r := &reading{about: about}

@@ -116,7 +116,7 @@ type Statement struct {
 // ParseStatement reads a statement with its signatures, which may still be none. It copies what it keeps.
 // Errors are Invalid ("unknown-kind", "unknown-rules", "wrong-subject", ...) or TooLarge. PROTOCOL 4.1.
 func ParseStatement(signed []byte) (Statement, error) {
-	st, err := readStatement(signed)
+	st, err := readStatement(signed, canonical.Unmarshal)
 	if err != nil {
 		return Statement{}, err
 	}
@@ -125,16 +125,16 @@ func ParseStatement(signed []byte) (Statement, error) {
 }
 
 // readStatement is ParseStatement of bytes that nobody writes to afterwards.
-func readStatement(signed []byte) (Statement, error) {
+func readStatement(signed []byte, read unmarshal) (Statement, error) {
 	var outer formatv1.Signed
-	if err := canonical.Unmarshal(signed, &outer, MaxStatement); err != nil {
+	if err := read(signed, &outer, MaxStatement); err != nil {
 		return Statement{}, err
 	}
 	signatures, err := parseSignatures(outer.GetSignatures())
 	if err != nil {
 		return Statement{}, err
 	}
-	st, err := parsePayload(outer.GetPayload())
+	st, err := parsePayload(outer.GetPayload(), read)
 	if err != nil {
 		return Statement{}, err
 	}
@@ -142,9 +142,9 @@ func readStatement(signed []byte) (Statement, error) {
 	return st, nil
 }
 
-func parsePayload(payload []byte) (Statement, error) {
+func parsePayload(payload []byte, read unmarshal) (Statement, error) {
 	var m formatv1.Statement
-	if err := canonical.Unmarshal(payload, &m, MaxStatement); err != nil {
+	if err := read(payload, &m, MaxStatement); err != nil {
 		return Statement{}, err
 	}
 	form, ok := forms[Kind(m.GetKind())]
@@ -158,7 +158,7 @@ func parsePayload(payload []byte) (Statement, error) {
 	if err := form.checkHead(&m, subject); err != nil {
 		return Statement{}, err
 	}
-	body, err := form.parse(m.GetBody(), subject)
+	body, err := form.parse(m.GetBody(), subject, read)
 	if err != nil {
 		return Statement{}, err
 	}

@@ -178,7 +178,7 @@ func readEntry(r io.Reader, position uint64) ([]byte, error) {
 func errEntry(position uint64) error { return fmt.Errorf("entry %d is damaged", position) }
 
 func sum(position uint64, entry []byte) uint32 {
-	return checksum(append(binary.BigEndian.AppendUint64(nil, position), entry...))
+	return crc32.Update(checksum(binary.BigEndian.AppendUint64(nil, position)), crc32.MakeTable(crc32.Castagnoli), entry)
 }
 
 // Size is how many entries there are.
