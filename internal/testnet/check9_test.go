@@ -83,6 +83,12 @@ func TestCheck9NothingNeedsARelease(t *testing.T) {
 			t.Fatal(m.State, err)
 		}
 	}
+	request := testnet.Exercise(mx, bb, "identify-person", "Whose craft is it?")
+	request.Category, request.Request.LegalBasis = fresh, []string{"treaty-of-2027"}
+	asked := must[string](t)(mx.Submit(t.Context(), request))
+	if _, err := mx.Await(t.Context(), mx.Officer, asked, testnet.InState("DELIVERED")); err != nil {
+		t.Fatal(err)
+	}
 	who, err := mx.Officer.Directory.FindAuthority(t.Context(), &operatorv1.FindAuthorityRequest{State: "bb", Category: fresh, Language: "es"})
 	if err != nil || len(who.GetAuthorities()) != 1 || who.GetCategory().GetTitle() != "Drones en el mar" {
 		t.Fatalf("who = %v, %v", who, err)
@@ -100,6 +106,9 @@ func TestCheck9NothingNeedsARelease(t *testing.T) {
 	_, err = mx.Publish(t.Context(), alert(mx, fresh, "too late"))
 	if err == nil || !strings.Contains(err.Error(), "emerging.successor") {
 		t.Errorf("a new alert of a deprecated category: %v", err)
+	}
+	if _, err := mx.Submit(t.Context(), request); err == nil || !strings.Contains(err.Error(), "emerging.successor") {
+		t.Errorf("a new request of a deprecated category: %v", err)
 	}
 	old, err := jm.Officer.Alerts.GetAlert(t.Context(), &operatorv1.GetAlertRequest{Id: id})
 	if err != nil || old.GetSummary().GetCategory() != fresh {
