@@ -74,21 +74,11 @@ func (f sourceFlags) read(ctx context.Context, a *app, key *keyring.OfflineKey) 
 }
 
 func (f sourceFlags) readLog() (*directory.Snapshot, error) {
-	b, err := readBundle(f.log)
+	log, err := fold(f.log)
 	if err != nil {
 		return nil, err
 	}
-	var s *directory.Snapshot
-	for _, st := range b.Statements {
-		next, err := directory.Apply(s, st)
-		if err != nil && s == nil {
-			return nil, err
-		}
-		if err != nil {
-			next = s.Skip() // as everyone skips it, PROTOCOL 4.15
-		}
-		s = next
-	}
+	s := log.snapshot
 	if f.network != "" && s.NetworkID() != f.network {
 		return nil, fault.New(fault.Denied, "wrong-genesis", "read "+f.log, "the file is of another network than the fingerprint names")
 	}

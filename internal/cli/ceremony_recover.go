@@ -215,7 +215,7 @@ func (a *app) stateRotateCommand() *cobra.Command {
 		Use: "rotate STATE", Short: "Replace the keys that sign for a state",
 		Long: "Draft the rotation of a state's keys: --public names the whole new set; keys that stay are named again. The\n" +
 			"old threshold signs and the new one, each with its own file; the keys in force until then sign to the last.",
-		Example: "  enlace state keygen mx --out mx-2027.state-key\n  enlace state rotate mx --public mx-2027.state-key.pub --key mx.state-key --hub hub.example:7400 --network FINGERPRINT --out rotate.statements\n  enlace statement sign rotate.statements --key mx-2027.state-key --hub hub.example:7400 --network FINGERPRINT",
+		Example: "  enlace state keygen mx --out mx-2027.state-key\n  enlace state rotate mx --public mx-2027.state-key.pub --key mx.state-key --hub hub.example:7400 --network FINGERPRINT --out rotate.statements\n  enlace statement sign rotate.statements --key mx-2027.state-key\n  enlace statement submit rotate.statements --key mx.state-key --hub hub.example:7400",
 	}
 	a.stateIssue(c, &f.issueFlags, func(d directory.Draft, state authority.State) ([]byte, error) {
 		body, err := f.body()

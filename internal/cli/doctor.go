@@ -29,7 +29,11 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.report(s, diagnose(s, a.clock()))
+			more, err := directoryFindings(ctx, node, s.GetNode())
+			if err != nil {
+				return err
+			}
+			return a.report(s, append(more, diagnose(s, a.clock())...))
 		}),
 	}
 }
