@@ -20,11 +20,14 @@ import (
 const (
 	// pushWithin is how long one peer may take over one statement.
 	pushWithin = 3 * time.Second
-	// dialPace and dialWindow spread the first calls of a node: a tenth of a second for each peer, all within 3 s. So 34
-	// nodes that hear of one restriction together do not all dial all others in one moment, and most find that the other
-	// was faster. Where others are faster matters little: from the first moments on everyone passes it on.
-	dialPace   = 100 * time.Millisecond
-	dialWindow = 3 * time.Second
+	// promptPeers are how many peers a node dials first, drawn at random, within promptWithin. That tells nearly everybody,
+	// since whoever is told does the same. The others have their turn after that, a few each second and all within
+	// turnsWithin, so that the calls which tell somebody something are not held up by those which do not; by then most
+	// peers have called, and are left out.
+	promptPeers  = 4
+	promptWithin = 400 * time.Millisecond
+	turnPace     = 150 * time.Millisecond
+	turnsWithin  = 5 * time.Second
 	// maxNews bounds what is remembered of restrictions passed on; what is forgotten is mended at the next greeting.
 	maxNews = 1024
 	// knownFor is how long a restriction that is brought again is answered without a look at its signatures.
@@ -43,6 +46,7 @@ type spread struct {
 	mu     sync.Mutex
 	news   []*item                           // guarded by mu; oldest first
 	coming map[digest]map[authority.Node]int // guarded by mu; who is bringing what at this moment
+	turns  map[authority.Node]time.Time      // guarded by mu; when those are dialled that are to be
 }
 
 // digest names a statement with its signatures: the same statement with more of them is news again.
@@ -58,7 +62,7 @@ type item struct {
 }
 
 func newSpread(o MeshOptions) *spread {
-	s := &spread{o: o, bounds: newRation(0.2, 64), coming: map[digest]map[authority.Node]int{}}
+	s := &spread{o: o, bounds: newRation(0.2, 64), coming: map[digest]map[authority.Node]int{}, turns: map[authority.Node]time.Time{}}
 	s.visits = newRounds(s.visit)
 	return s
 }
@@ -77,11 +81,48 @@ func (s *spread) tell(signed []byte) {
 	if !s.add(signed, now) {
 		return
 	}
+	peers := s.peers(now)
+	s.draw(peers)
+	for _, node := range peers {
+		s.visits.ask(node)
+	}
+}
+
+// peers are the others in good standing, in random order.
+func (s *spread) peers(now time.Time) []authority.Node {
+	var all []authority.Node
 	for _, e := range s.o.Current.Load().At(now).Nodes() {
 		if e.Node != s.o.Self && e.Status == directory.Active {
-			s.visits.ask(e.Node)
+			all = append(all, e.Node)
 		}
 	}
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// draw gives each of the peers its turn to be dialled. A turn that was drawn before stands if it is earlier.
+func (s *spread) draw(peers []authority.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now() // for waiting alone
+	for i, node := range peers {
+		after := rand.N(promptWithin)
+		if i >= promptPeers {
+			after = promptWithin + rand.N(min(turnsWithin-promptWithin, time.Duration(len(peers))*turnPace))
+		}
+		if had, drawn := s.turns[node]; !drawn || now.Add(after).Before(had) {
+			s.turns[node] = now.Add(after)
+		}
+	}
+}
+
+// turn is how long a peer's turn is away; it is drawn anew for the next restriction.
+func (s *spread) turn(node authority.Node) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.turns[node]
+	delete(s.turns, node)
+	return time.Until(at)
 }
 
 // source is whose restrictions are counted together.
@@ -171,7 +212,7 @@ func (s *spread) watching(from authority.Node, entries iter.Seq2[Entry, error]) 
 
 // visit tells one peer all that it may lack, over one connection.
 func (s *spread) visit(ctx context.Context, node authority.Node) {
-	if !s.o.Courier.isLive(node) && !s.pause(ctx) {
+	if !s.o.Courier.isLive(node) && !s.pause(ctx, node) {
 		return
 	}
 	to, ok := dialable(s.o, node)
@@ -207,13 +248,12 @@ func (s *spread) push(ctx context.Context, node authority.Node, p peerv1.PeerSer
 	return nil
 }
 
-// pause waits for this node's turn to dial.
-func (s *spread) pause(ctx context.Context) bool {
-	peers := len(s.o.Current.Load().At(s.o.Clock()).Nodes())
+// pause waits for the peer's turn to be dialled.
+func (s *spread) pause(ctx context.Context, node authority.Node) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(rand.N(min(dialWindow, time.Duration(peers+1)*dialPace))):
+	case <-time.After(s.turn(node)):
 		return true
 	}
 }
