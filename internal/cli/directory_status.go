@@ -61,7 +61,7 @@ func (s sheet) directoryStatus(o *operatorv1.GetDirectoryStatusResponse) {
 func (s sheet) wrongs(o *operatorv1.GetDirectoryStatusResponse) {
 	for _, p := range o.GetProofs() {
 		s.line("PROOF AGAINST THE HUB (%s) %s, found %s", clean(p.GetKind()), clean(p.GetId()), when(p.GetTime()))
-		s.field("by way of", strings.Trim(clean(p.GetFirstBy()+" and "+p.GetSecondBy()), " and "))
+		s.field("by way of", strings.TrimSuffix(clean(p.GetFirstBy()+" and "+p.GetSecondBy()), " and "))
 		s.field("agreed up to", position(p.GetAgreed()))
 		s.long("one", p.GetFirst())
 		s.long("the other", p.GetSecond())

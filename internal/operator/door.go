@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,6 +94,7 @@ type Door struct {
 	tls    *tls.Config
 	leaves *leaves
 	zones  zones
+	labels atomic.Pointer[codesAt]
 	// stopping is closed when Run is told to stop, so that watches end at once and are resumed elsewhere or later.
 	stopping chan struct{}
 }

@@ -40,7 +40,7 @@ func (d *Door) read(ctx context.Context, language, zone string, cards bool) (*re
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{door: d, view: view, codes: catalog.All(view, d.c.Lists), now: view.Time(), away: func() {}}
+	r := &reader{door: d, view: view, codes: d.codes(view), now: view.Time(), away: func() {}}
 	if language == "" {
 		language = "en"
 	}
@@ -55,6 +55,21 @@ func (d *Door) read(ctx context.Context, language, zone string, cards bool) (*re
 		r.cards, r.away = context.WithTimeout(ctx, cardTime)
 	}
 	return r, nil
+}
+
+// codesAt are the labels that go with a snapshot: made once, asked often.
+type codesAt struct {
+	of    *directory.Snapshot
+	lists message.Lists
+}
+
+func (d *Door) codes(view directory.View) message.Lists {
+	if had := d.labels.Load(); had != nil && had.of == view.Snapshot() {
+		return had.lists
+	}
+	made := &codesAt{view.Snapshot(), catalog.All(view, d.c.Lists)}
+	d.labels.Store(made)
+	return made.lists
 }
 
 func (r *reader) close() { r.away() }

@@ -88,22 +88,32 @@ func opening(desk directory.Desk, at time.Time) (status string, changes time.Tim
 // span is a time when a desk is open, from inclusive to exclusive.
 type span struct{ from, to time.Time }
 
-// spans are those from yesterday on, in order, none touching another.
+// spans are those from yesterday on, in order, none touching another, as far as the next change takes.
 func spans(desk directory.Desk, at time.Time) []span {
 	var all []span
 	for day := -1; day <= lookAhead; day++ {
-		from := midnight(at, day)
-		if slices.Contains(desk.Holidays, from.Format(time.DateOnly)) {
-			continue
+		all = joined(append(all, spansOf(desk, midnight(at, day))...))
+		// What comes later cannot touch a span that ends before the next midnight.
+		if n := len(all); n > 0 && all[n-1].to.After(at) && all[n-1].to.Before(midnight(at, day+1)) {
+			break
 		}
-		for _, rule := range desk.Hours {
-			if s, ok := spanOf(rule, from); ok {
-				all = append(all, clipped(s, desk.Holidays))
-			}
+	}
+	return all
+}
+
+// spansOf are those that begin on a day.
+func spansOf(desk directory.Desk, day time.Time) []span {
+	if slices.Contains(desk.Holidays, day.Format(time.DateOnly)) {
+		return nil
+	}
+	var all []span
+	for _, rule := range desk.Hours {
+		if s, ok := spanOf(rule, day); ok {
+			all = append(all, clipped(s, desk.Holidays))
 		}
 	}
 	slices.SortFunc(all, func(a, b span) int { return a.from.Compare(b.from) })
-	return joined(all)
+	return all
 }
 
 // clipped ends a night shift where a holiday begins.

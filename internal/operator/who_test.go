@@ -382,4 +382,3 @@ func TestDirectoryStatusAndCodes(t *testing.T) {
 		t.Errorf("codes: %d %v %v", status, err, codes)
 	}
 }
-
