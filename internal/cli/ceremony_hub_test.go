@@ -283,6 +283,8 @@ func TestRotations(t *testing.T) {
 		args := append(append([]string{"key", "rotate"}, what...), ring...)
 		o.run(o.as("mx/mx.state-key", args...)...)
 	}
+	o.run(o.as("ana.key", "network", "rotate-hub", "--log-key", "--keyring", "hub/keys/keyring.age", "--unlock", "file:hub.unlock", "--out", "hub.statements")...)
+	o.run(o.as("luis.key", "statement", "sign", "hub.statements", "--submit")...)
 	o.run("state", "keygen", "mx", "--out", "mx-2.key", "--passphrase-file", "pass", "--work-factor", "10")
 	o.run(o.as("mx/mx.state-key", "state", "rotate", "mx", "--public", "mx-2.key.pub", "--out", "rotate.statements")...)
 	o.run("statement", "sign", "rotate.statements", "--key", "mx-2.key", "--passphrase-file", "pass", "--yes") // off-line

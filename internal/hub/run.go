@@ -16,6 +16,7 @@ import (
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
+	"github.com/enlace-network/enlace/internal/merkle"
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
 	"github.com/enlace-network/enlace/internal/registry"
 	"github.com/enlace-network/enlace/internal/wire"
@@ -123,7 +124,7 @@ func (d *daemon) openDirectory() error {
 		return err
 	}
 	d.service, err = registry.OpenService(registry.ServiceOptions{Data: d.cfg.Data, Tiles: d.cfg.Log.Tiles, Genesis: genesis.Signed(),
-		Signer: signer, Parties: parties, Now: d.Clock, Log: d.Log})
+		Signer: signer, LogKeys: func(k authority.PublicKey) (merkle.Signer, error) { return d.ring.LogSigner(k) }, Parties: parties, Now: d.Clock, Log: d.Log})
 	if err != nil {
 		return err
 	}

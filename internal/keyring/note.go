@@ -25,6 +25,16 @@ func (r *Ring) NoteSigner(slot Slot) (NoteSigner, error) {
 	return NoteSigner{key: k}, nil
 }
 
+// LogSigner is the signer of one HubLog key, of whatever generation; it may have been made after the ring was opened.
+// NotFound if the ring does not hold it.
+func (r *Ring) LogSigner(public authority.PublicKey) (NoteSigner, error) {
+	k := r.find(public.Fingerprint())
+	if k == nil || k.Slot != HubLog {
+		return NoteSigner{}, noKey("look up log key")
+	}
+	return NoteSigner{key: k}, nil
+}
+
 // PublicKey is the key that verifies the notes.
 func (s NoteSigner) PublicKey() authority.PublicKey { return s.key.public }
 

@@ -53,6 +53,8 @@ type ServiceOptions struct {
 	Genesis []byte
 	// Signer is the log key, and nothing else's. PROTOCOL 11.6.
 	Signer merkle.Signer
+	// LogKeys finds the private side of a log key, of whatever generation: the log says which signs. Nil: Signer signs all.
+	LogKeys func(authority.PublicKey) (merkle.Signer, error)
 	// Parties are asked for cosignatures beside the nodes; they have no vote.
 	Parties []witness.ThirdParty
 	// Every is how often nodes are asked for new cosignatures of a head that stays; 5 minutes if zero.
@@ -202,7 +204,7 @@ func (s *Service) read() error {
 func (s *Service) openTiles() error {
 	var err error
 	s.tiles, err = tiles.Open(context.Background(), tiles.Options{Dir: s.o.Tiles,
-		Origin: s.book.tip().Origin(), Signer: s.o.Signer, Log: s.notes})
+		Origin: s.book.tip().Origin(), Signer: s.signer(), Log: s.notes})
 	if err != nil {
 		return err
 	}
