@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -479,11 +480,17 @@ func TestDisorder(t *testing.T) {
 		"nothing but the end": {peer.Want{From: 1}, nil, ""},
 	} {
 		give(test.give...)
-		entries, head := jm.courier.GetEntries(t.Context(), mx.entry(), test.want)
+		var head func() []byte
 		var failed error
-		for _, err := range entries {
-			failed = err
-		}
+		eventually(t, patience, "the flow before has ended at the other side", func() bool {
+			var entries iter.Seq2[peer.Entry, error]
+			entries, head = jm.courier.GetEntries(t.Context(), mx.entry(), test.want)
+			failed = nil
+			for _, err := range entries {
+				failed = err
+			}
+			return fault.CodeOf(failed) != "busy"
+		})
 		if got := fault.CodeOf(failed); failed != nil && got != test.code || failed == nil && test.code != "" {
 			t.Errorf("%s: %v, want %q", name, failed, test.code)
 		}
