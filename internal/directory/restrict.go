@@ -198,14 +198,14 @@ func (c *change) suspender() (suspender, error) {
 
 // checkTerm holds a suspension against the longest it may last. PROTOCOL 4.7.
 func (c *change) checkTerm(s suspension) error {
-	length := time.Duration(s.end-s.start) * time.Second
+	// In seconds: a Duration holds 292 years and a term may name the year 9999, so a term of centuries would come out short.
+	length := s.end - s.start
 	switch {
 	case s.start > c.st.created:
 		return denied("term", "a suspension does not start after it was signed")
-	case s.by == byFewer && length > MaxLoneSuspension:
+	case s.by == byFewer && length > int64(MaxLoneSuspension/time.Second):
 		return denied("term", "fewer stewards than decide together suspend for at most 72 hours")
-	// In seconds: a Duration holds 292 years and a term may name the year 9999.
-	case s.by == byStewards && s.end-s.start > int64(MaxSuspension/time.Second):
+	case s.by == byStewards && length > int64(MaxSuspension/time.Second):
 		return denied("term", "stewards suspend for at most 30 days, which they may renew")
 	}
 	return nil

@@ -125,6 +125,21 @@ func TestSuspensionLapses(t *testing.T) {
 	}
 }
 
+// PROTOCOL 4.7: a term of centuries is too long whoever asks for it, also where its nanoseconds go round 64 bits.
+func TestSuspensionForCenturies(t *testing.T) {
+	w := populated(t)
+	// The second is one round of 2^64 nanoseconds and 0.3 s: as a time.Duration it would be that.
+	for _, seconds := range []int64{9246186936, 18446744074, 202914184811} {
+		payload := rebuilt(t, w, func(f *suspendFields) { f.end = time.Unix(f.start.Unix()+seconds, 0) })
+		for _, by := range []string{"steward:s-1", stewards} {
+			w.refuse(payload, nil, by, "term")
+			if _, err := Restrict(w.s, w.parse(payload, nil, by)); code(err) != "term" {
+				t.Errorf("on sight, %d seconds by %s: %v", seconds, by, err)
+			}
+		}
+	}
+}
+
 // PROTOCOL 4.7: terms, by whom.
 func TestSuspensionTerms(t *testing.T) {
 	w := populated(t)
