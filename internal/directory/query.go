@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -16,28 +17,38 @@ type Query struct {
 	Function string
 	// Hidden asks for hidden authorities too: who receives an alert is not who is shown in a search.
 	Hidden bool
+	// After asks for names behind this one alone: the next page. It need not be the name of anybody.
+	After string
+	// Limit is the most that Find finds; 0 = all. Making the entry of everybody takes longer than finding them.
+	Limit int
 }
 
 // Find are the active authorities that have one competence which fits the whole query, in order of name.
 func (v View) Find(q Query) []AuthorityEntry {
-	r := v.s.written()
-	var names []authority.Name
-	for _, i := range r.within(r.serving[q.Function], q.State) {
-		// The cheap question first: at 10,000 authorities most are not competent.
-		if l := r.lines[i]; (!l.said.Hidden || q.Hidden) && q.fits(l.said.Competences) {
-			names = append(names, l.name)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	found := make([]AuthorityEntry, 0, len(names))
-	for _, name := range names {
-		if e, _ := v.Authority(name); e.Status == Active {
-			found = append(found, e)
+	var found []AuthorityEntry
+	for e := range v.Each(q) {
+		if found = append(found, e); len(found) == q.Limit {
+			break
 		}
 	}
 	return found
+}
+
+// Each is Find one by one, whatever the limit: for who leaves some of them out, and stops when there are enough.
+func (v View) Each(q Query) iter.Seq[AuthorityEntry] {
+	return func(yield func(AuthorityEntry) bool) {
+		r := v.s.written()
+		for _, i := range r.behind(r.within(r.competent(q), q.State), q.After) {
+			// The cheap questions first: at 10,000 authorities most are not competent.
+			l := &r.lines[i]
+			if (l.said.Hidden && !q.Hidden) || !q.fits(l.said.Competences) {
+				continue
+			}
+			if e, _ := v.Authority(l.name); e.Status == Active && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 func (q Query) fits(competences []Competence) bool {

@@ -16,13 +16,28 @@ const alertsIn = "alerts-in"
 type roll struct {
 	once  sync.Once
 	lines []line // in ascending order of name
-	// Places in lines, in ascending order: by category or group that a competence for alerts names (the zero value: it
-	// names none, so has all), and of the national points of contact.
-	told   map[authority.Category][]int32
-	points []int32
-	// serving are the places by function of a competence; of all authorities, by none.
-	serving map[string][]int32
+	// Places in lines, in ascending order: of all, by what a competence names, and of the national points of contact.
+	everybody []int32
+	serving   map[matter][]int32
+	points    []int32
 }
+
+// matter is part of what a competence says: its function, or none for any; and of that function nothing more, a category
+// or group, a request kind, or that it names no category or no kind, so has all.
+type matter struct {
+	function string
+	of       aspect
+	category authority.Category
+	kind     authority.RequestKind
+}
+
+type aspect uint8
+
+const (
+	whole aspect = iota
+	byCategory
+	byKind
+)
 
 type line struct {
 	name authority.Name
@@ -45,8 +60,10 @@ func (r *roll) write(s *Snapshot) {
 	}
 	// Nearly sorted: x-a-b/desk comes before x-a/desk.
 	slices.SortFunc(r.lines, func(a, b line) int { return strings.Compare(a.name.String(), b.name.String()) })
-	r.told, r.serving = map[authority.Category][]int32{}, map[string][]int32{}
+	r.serving = map[matter][]int32{}
+	r.everybody = make([]int32, len(r.lines))
 	for i, l := range r.lines {
+		r.everybody[i] = int32(i)
 		if l.said.NationalPointOfContact {
 			r.points = append(r.points, int32(i))
 		}
@@ -55,19 +72,25 @@ func (r *roll) write(s *Snapshot) {
 }
 
 func (r *roll) place(i int32, competences []Competence) {
-	note(r.serving, "", i)
 	for _, c := range competences {
-		note(r.serving, c.Function, i)
-		if c.Function != alertsIn {
-			continue
-		}
-		if len(c.Categories) == 0 {
-			note(r.told, authority.Category{}, i)
-		}
-		for _, category := range c.Categories {
-			note(r.told, category, i)
+		note(r.serving, matter{function: c.Function}, i)
+		for _, function := range []string{"", c.Function} {
+			for _, category := range orNone(c.Categories) {
+				note(r.serving, matter{function, byCategory, category, authority.RequestKind{}}, i)
+			}
+			for _, kind := range orNone(c.Kinds) {
+				note(r.serving, matter{function, byKind, authority.Category{}, kind}, i)
+			}
 		}
 	}
+}
+
+// orNone is the list, or the zero value alone: what is named where nothing is.
+func orNone[T any](list []T) []T {
+	if len(list) == 0 {
+		return make([]T, 1)
+	}
+	return list
 }
 
 // note adds a place once.
@@ -83,11 +106,53 @@ func (r *roll) places(category authority.Category, rule Rule) []int32 {
 	if rule == AllNPC {
 		return r.points
 	}
-	all := union(r.told[authority.Category{}], r.told[category])
+	return r.about(alertsIn, category)
+}
+
+// about are those with a competence for a category, of a function or, for none, of any.
+func (r *roll) about(function string, category authority.Category) []int32 {
+	of := func(c authority.Category) []int32 {
+		return r.serving[matter{function, byCategory, c, authority.RequestKind{}}]
+	}
+	all := union(of(authority.Category{}), of(category))
 	if group := category.Group(); group != category {
-		all = union(all, r.told[group])
+		all = union(all, of(group))
 	}
 	return all
+}
+
+// competent are all who may answer a query, and perhaps others: the shortest list that any part of it leads to. In
+// ascending order.
+func (r *roll) competent(q Query) []int32 {
+	fewest := r.everybody
+	if q.Function != "" {
+		fewest = r.serving[matter{function: q.Function}]
+	}
+	if !q.Category.IsZero() {
+		fewest = fewer(fewest, r.about(q.Function, q.Category))
+	}
+	if q.Kind != (authority.RequestKind{}) {
+		of := func(k authority.RequestKind) []int32 {
+			return r.serving[matter{q.Function, byKind, authority.Category{}, k}]
+		}
+		fewest = fewer(fewest, union(of(authority.RequestKind{}), of(q.Kind)))
+	}
+	return fewest
+}
+
+func fewer(a, b []int32) []int32 {
+	if len(b) < len(a) {
+		return b
+	}
+	return a
+}
+
+// behind are the places whose names come after one.
+func (r *roll) behind(places []int32, name string) []int32 {
+	if name == "" {
+		return places
+	}
+	return places[sort.Search(len(places), func(i int) bool { return r.lines[places[i]].name.String() > name }):]
 }
 
 // union merges two ascending lists into another, or into the one that alone has something.
