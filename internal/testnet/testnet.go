@@ -54,6 +54,8 @@ type Options struct {
 	Relay func(listen string) (string, error)
 	// HubRelay is the same for the hub's two addresses, of the directory and of the bus.
 	HubRelay func(listen string) (string, error)
+	// Tiles is where the hub serves the log's tiles, host:port; default not at all.
+	Tiles string
 }
 
 // Network is a hub and its members, running.
@@ -221,7 +223,7 @@ func (n *Network) startHub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.AdvertiseNATS = []string{n.busTold}
+	cfg.AdvertiseNATS, cfg.Listen.HTTPS = []string{n.busTold}, n.Tiles
 	ready := make(chan *hub.Daemon, 1)
 	stop, err := background(ctx, ready, func(ctx context.Context) error {
 		return hub.Run(ctx, cfg, hub.Options{Clock: n.Clock, Log: n.Log, Ready: func(d *hub.Daemon) { ready <- d }})
