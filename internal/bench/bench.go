@@ -37,7 +37,7 @@ type Figure struct {
 type Report map[string]map[string]Figure
 
 // Rows are the rows this version measures.
-func Rows() []string { return []string{directedRow, latencyRow, fanoutRow} }
+func Rows() []string { return []string{directedRow, latencyRow, fanoutRow, idleRow} }
 
 // Options of a run.
 type Options struct {
@@ -47,6 +47,8 @@ type Options struct {
 	Dir string
 	// Tell is called with a line of progress; may be nil.
 	Tell func(string)
+	// Idle is how long the idle network is watched; 10 minutes if zero.
+	Idle time.Duration
 
 	fan fanSize
 }
@@ -56,6 +58,9 @@ type Options struct {
 func Run(ctx context.Context, o Options) (Report, error) {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
+	}
+	if o.Idle == 0 {
+		o.Idle = idleUsual
 	}
 	if err := known(o.What); err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		o.Dir = dir
 	}
 	r := Report{}
-	for _, part := range []func(context.Context, Report) error{o.messages, o.alerts} {
+	for _, part := range []func(context.Context, Report) error{o.messages, o.alerts, o.idle} {
 		if err := part(ctx, r); err != nil {
 			return nil, err
 		}

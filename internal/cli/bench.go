@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,10 @@ import (
 
 // benchCommand measures against the floor. DESIGN 15.
 func (a *app) benchCommand() *cobra.Command {
-	var what []string
+	var (
+		what []string
+		idle time.Duration
+	)
 	c := &cobra.Command{
 		Use: "bench", Short: "Measure this machine against the floor of unavoidable work", Args: cobra.NoArgs,
 		Long: "Measures the floor (the same machine doing only what a message cannot avoid) before and after Enlace (two nodes in this process, " +
@@ -23,7 +27,7 @@ func (a *app) benchCommand() *cobra.Command {
 			"The row fanout also has a node catch up on 100,000 alerts, which have to be published first: that takes minutes. Ratios count; absolute numbers are this machine's.",
 		Example: "  enlace bench\n  enlace bench --json --what directed,latency",
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := bench.Run(c.Context(), bench.Options{What: what, Tell: func(s string) { a.note("%s", s) }})
+			r, err := bench.Run(c.Context(), bench.Options{What: what, Idle: idle, Tell: func(s string) { a.note("%s", s) }})
 			if err != nil {
 				return err
 			}
@@ -31,6 +35,7 @@ func (a *app) benchCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&what, "what", nil, "rows to measure: "+strings.Join(bench.Rows(), ", "))
+	c.Flags().DurationVar(&idle, "idle", 0, "how long the row idle watches a network with nothing to do (default 10m)")
 	return c
 }
 
