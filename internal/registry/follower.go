@@ -89,7 +89,7 @@ type Follower struct {
 	misplaced error            // the log does not come to an anchor
 	rules     error            // the log goes on by rules that are not known here
 	suspect   bool             // what a peer gave did not fit this node's copy
-	refused   []directory.Hash // restrictions of peers that do not hold, or add nothing; the newest 256
+	refused   []directory.Hash // restrictions of peers that are over, or add nothing; the newest 256
 
 	hub     string          // of this session; used by the goroutine of Run alone
 	doubted map[string]bool // by address, as many as hubs are named; guarded by mu

@@ -197,13 +197,16 @@ func (f *Follower) Mend(ctx context.Context, entries iter.Seq2[Entry, error], he
 	return f.consider(h, "node")
 }
 
-// seen puts one restriction in force that a peer gave. One that does not hold is not asked for again.
+// seen puts one restriction in force that a peer gave. One that adds nothing, or is over, is not asked for again. One that
+// was refused for any other reason is: its hash is that of the payload alone, so a peer that spoils the signatures would
+// hide it, and what is about a node that no head has confirmed yet holds a moment later.
 func (f *Follower) seen(signed []byte) {
 	st, err := directory.ParseStatement(signed)
 	if err != nil {
 		return
 	}
-	if news, err := f.Restrict(signed); news || fault.Is(err, fault.Retry) {
+	news, err := f.Restrict(signed)
+	if code := fault.CodeOf(err); news || (err != nil && code != "lapsed") {
 		return
 	}
 	f.mu.Lock()
