@@ -177,14 +177,21 @@ func (c *change) chained() error {
 	if err := c.checkHeld(); err != nil {
 		return err
 	}
+	if c.st.kind == KindRecover {
+		return c.sinceRecovery()
+	}
 	return follows(r.last, c.st)
 }
 
 func follows(last Hash, st Statement) error {
 	if last != st.previous {
-		return conflict("not-next", "the statement does not follow the last one about this subject")
+		return notNext()
 	}
 	return nil
+}
+
+func notNext() error {
+	return conflict("not-next", "the statement does not follow the last one about this subject")
 }
 
 // admit takes a state in, on the word of the stewards and with proof that the state holds its keys. PROTOCOL 4.11.

@@ -104,6 +104,16 @@ func (c *change) checkHeld() error {
 	return nil
 }
 
+// sinceRecovery stands in the chain's place for a recovery. The thief who has the keys can always say one more thing of
+// the state, while stewards and states take days to sign, so what was said last does not matter; a recovery is logged
+// once all the same, for its keys are declared once. But one signed before another was over is void. PROTOCOL 4.4, 4.20.
+func (c *change) sinceRecovery() error {
+	if home, ok := c.next.states.get(c.st.subject.state); ok && c.st.position < home.recoveredAt {
+		return notNext()
+	}
+	return nil
+}
+
 // recover begins a recovery. Its keys are the state's from here on and nobody else's, so that nobody can declare them
 // first; but they sign nothing yet. PROTOCOL 4.20.
 func (c *change) recover(body NewKeys) error {
@@ -311,7 +321,7 @@ func (c *change) over(running *recovery, change func(*stateRecord)) error {
 	return c.putState(func(r *stateRecord) {
 		change(r)
 		r.recovery, r.recovered = nil, append(slices.Clip(r.recovered), running.hash)
-		r.last = c.st.hash
+		r.recoveredAt, r.last = c.position, c.st.hash
 	})
 }
 

@@ -389,22 +389,51 @@ func TestStewardsReadmitAState(t *testing.T) {
 	w.refuse(payload, nil, everyone+" new:thief-1 new:thief-2 consent:jm-1 consent:jm-2 consent:jm-3", "signers")
 }
 
-// A recovery signed long ago and never logged, or one that was called off, begins nothing once the state went on. PROTOCOL 4.4.
+// PROTOCOL 4.4, 4.20: the thief says one thing more of the state each time that a recovery was collected, of every kind
+// that its keys alone sign, and stalls nothing.
+func TestThiefStallsRecovery(t *testing.T) {
+	w := watched(t)
+	mx := stateOf("mx")
+	payload, err := w.draft().Recover(mx, recovery1("r-1", "r-2"))
+	confirm, err2 := w.draft().Confirm(mx)
+	w.do(confirm, err2, byMX)
+	instruments, err2 := w.draft().DeclareInstruments(mx, nil)
+	w.do(instruments, err2, byMX)
+	rotate, err2 := w.draft().RotateState(mx, &formatv1.RotateState{Keys: declared(PurposeState, "thief-1"), Threshold: 1})
+	w.do(rotate, err2, byMX+" new:thief-1")
+	w.do(payload, err, stewards+" "+byRecovering+w.consents("mx", most))
+	// Nor what ends it: about the state nothing else is taken meanwhile.
+	complete, err := w.completion(w.head(w.now, three...), w.head(w.now.Add(RecoveryTime), three...))
+	settle, err2 := w.draft().Settle(mx, SettleCancel)
+	confirm, err3 := w.draft().Confirm(mx)
+	w.refuse(confirm, err3, "state:thief-1", "held")
+	suspend, err3 := w.draft().Suspend(OfState(mx), w.now.Add(time.Hour), "")
+	w.do(suspend, err3, "state:thief-1")
+	if _, err := Apply(w.s, w.parse(settle, err2, stewards+w.consents("mx", most))); err != nil {
+		t.Errorf("a settlement: %v", err)
+	}
+	w.do(complete, err, byRecovering)
+}
+
+// A recovery that was signed before another was over, or that was called off, begins nothing afterwards. PROTOCOL 4.4, 4.20.
 func TestOldRecoveryReplayed(t *testing.T) {
 	w := watched(t)
 	mx := stateOf("mx")
 	old, err := w.draft().Recover(mx, recovery1("q-1"))
 	by := stewards + " new:q-1" + w.consents("mx", most)
-	confirm, err2 := w.draft().Confirm(mx)
-	w.do(confirm, err2, byMX)
-	w.refuse(old, err, by, "not-next")
 	w.recover("mx", "r-1", "r-2")
-	payload, err := w.draft().Settle(mx, SettleCancel)
-	w.do(payload, err, stewards+w.consents("mx", most))
+	meanwhile, err2 := w.draft().Recover(mx, recovery1("q-1"))
+	w.refuse(old, err, by, "held")
+	payload, err3 := w.draft().Settle(mx, SettleCancel)
+	w.do(payload, err3, stewards+w.consents("mx", most))
+	w.refuse(old, err, by, "not-next")
+	w.refuse(meanwhile, err2, by, "not-next")
 	again := w.log[len(w.log)-2]
 	if _, err := Follow(w.s, again); code(err) != "not-next" {
 		t.Errorf("the recovery that was called off, again: %v", err)
 	}
 	payload, err = w.draft().Recover(mx, recovery1("r-1"))
 	w.refuse(payload, err, stewards+" new:r-1"+w.consents("mx", most), "key-in-use")
+	payload, err = w.draft().Recover(mx, recovery1("q-1"))
+	w.do(payload, err, by)
 }

@@ -46,9 +46,10 @@ type stateRecord struct {
 	nodes       []authority.Node
 	// instruments are those it says bind it; nil = it said nothing.
 	instruments []string
-	// recovery runs; nil = none. recovered are the statements of those that are over.
-	recovery  *recovery
-	recovered []Hash
+	// recovery runs; nil = none. recovered are the statements of those that are over, the last since recoveredAt.
+	recovery    *recovery
+	recovered   []Hash
+	recoveredAt uint64
 }
 
 type authorityRecord struct {
