@@ -15,7 +15,11 @@ import (
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
 )
 
-const codeBeyond = "beyond-log"
+const (
+	codeBeyond = "beyond-log"
+	// codeRecovering is of a hub that has lost so much that it does not know this node. PROTOCOL 11.11.
+	codeRecovering = "recovering"
+)
 
 // session follows one hub over one connection.
 func (f *Follower) session(ctx context.Context, addr string) error {
@@ -35,7 +39,7 @@ func (f *Follower) session(ctx context.Context, addr string) error {
 	defer helpers.Wait()
 	defer cancel()
 	err = f.follow(ctx, client, votes)
-	if fault.CodeOf(err) == codeBeyond {
+	if code := fault.CodeOf(err); code == codeBeyond || code == codeRecovering {
 		return f.giveBack(ctx, client, err)
 	}
 	return err
