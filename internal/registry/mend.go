@@ -219,10 +219,11 @@ func (f *Follower) seen(signed []byte) {
 
 // adopt stores what follows this node's log, once the head has proved it. It is called with mu held.
 func (f *Follower) adopt(s *spool, h directory.Head) error {
-	fits, parts, err := f.fits(s, h)
+	fits, at, err := f.fits(s, h)
 	if err != nil {
 		return err
 	}
+	parts := at > 0
 	if !fits || parts {
 		for a := range s.arrivals(1, uint64(s.size)) {
 			f.glean([]arrival{a})
@@ -231,6 +232,9 @@ func (f *Follower) adopt(s *spool, h directory.Head) error {
 	if !fits {
 		f.suspect = true
 		return fault.New(fault.Denied, "not-consistent", opMend, "what the peer gave does not follow this node's log")
+	}
+	if parts && at > f.vouched.Position() {
+		return f.prove(kindWithheld, h, "node") // nobody signed what is here and not there: the hub may have lost it
 	}
 	if parts {
 		return f.prove(kindFork, h, "node") // a log under this head parts from the one here, under the head that vouches for it
@@ -245,27 +249,29 @@ func (f *Follower) adopt(s *spool, h directory.Head) error {
 	return nil
 }
 
-// fits reports whether the entries come to the head, which the log key in force then must have signed, and whether they
-// part from this node's own.
-func (f *Follower) fits(s *spool, h directory.Head) (fits, parts bool, err error) {
+// fits reports whether the entries come to the head, which the log key in force then must have signed, and the position
+// of the first that parts from this node's own, 0 for none.
+func (f *Follower) fits(s *spool, h directory.Head) (fits bool, parts uint64, err error) {
 	if s.first > f.log.Size()+1 || h.Position() != s.first+uint64(s.size)-1 {
-		return false, false, outOfOrder()
+		return false, 0, outOfOrder()
 	}
 	edge, err := f.tree.edgeAt(int64(s.first) - 1)
 	if err != nil {
-		return false, false, err
+		return false, 0, err
 	}
 	position, tip := s.first, f.beyond.tip
 	for a := range s.arrivals(1, uint64(s.size)) {
 		leaf := directory.LeafHash(a.statement)
 		edge.Append(leaf)
-		parts = parts || (position <= f.log.Size() && leaf != f.tree.leaf(position))
+		if parts == 0 && position <= f.log.Size() && leaf != f.tree.leaf(position) {
+			parts = position
+		}
 		position++
 	}
 	if edge.Root() != h.Root {
 		return false, parts, nil
 	}
-	if tip.CheckLog(h) == nil || parts {
+	if tip.CheckLog(h) == nil || parts > 0 {
 		return true, parts, tip.CheckLog(h)
 	}
 	for a := range s.arrivals(f.log.Size()-s.first+2, uint64(s.size)) { // the hub may have changed its key meanwhile

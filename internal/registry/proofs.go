@@ -23,8 +23,9 @@ const (
 	opProof    = "keep proof against the hub"
 	// proofEnd and resolvedEnd end the names of files of proofs. A resolved one is kept for ever, and binds nobody.
 	proofEnd, resolvedEnd = ".json", ".resolved"
-	// maxProofs is how many are kept: whoever holds the log key can make more than any disk takes.
-	maxProofs = 64
+	// maxProofs is how many of a kind are kept: whoever holds the log key can make more than any disk takes, and those of
+	// the kind that binds nobody must not keep out the one that does.
+	maxProofs = 32
 
 	kindFork     = "fork"
 	kindWithheld = "withheld"
@@ -70,7 +71,7 @@ func openProofs(data string) (*proofs, error) {
 
 // keep stores a proof; durable on return. It reports whether it was news.
 func (p *proofs) keep(one Proof) (bool, error) {
-	if p.seen[one.ID] || len(p.all) >= maxProofs {
+	if p.seen[one.ID] || p.count(one.Kind) >= maxProofs {
 		return false, nil
 	}
 	b, err := json.MarshalIndent(one, "", "  ")
@@ -83,6 +84,16 @@ func (p *proofs) keep(one Proof) (bool, error) {
 	// If the machine stops here the next start reads it, and is bound by it.
 	p.all, p.seen[one.ID] = append(p.all, one), true
 	return true, nil
+}
+
+func (p *proofs) count(kind string) int {
+	n := 0
+	for _, one := range p.all {
+		if one.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // limit is the size up to which the log can still come into force.
