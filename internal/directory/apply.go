@@ -274,9 +274,13 @@ func (c *change) declareAuthority(d AuthorityDeclaration) error {
 	if !ok || node.limits.ended.on(logged) {
 		return denied("unknown-node", "the node that shall serve the authority is not in the directory")
 	}
-	r := &authorityRecord{}
+	r, point := &authorityRecord{}, false
 	if old, known := c.next.authorities.get(c.st.subject.name); known {
-		r.record, r.notice = old.record, old.notice
+		r.record, r.notice, point = old.record, old.notice, old.said.NationalPointOfContact
+	}
+	// A declaration drafted before the designation says what was so then. PROTOCOL 4.19.
+	if home, _ := c.next.states.get(c.st.subject.state); home.designated {
+		d.NationalPointOfContact = point
 	}
 	var err error
 	if r.record, err = c.declare(r.record, d.Keys, authorityPurposes); err != nil {

@@ -44,6 +44,8 @@ type stateRecord struct {
 	threshold   int
 	authorities []authority.Name // in order of name
 	nodes       []authority.Node
+	// designated: it has said once who is its point of contact, and says it no other way any more. PROTOCOL 4.19.
+	designated bool
 	// instruments are those it says bind it; nil = it said nothing.
 	instruments []string
 	// recovery runs; nil = none. recovered are the statements of those that are over, the last since recoveredAt.

@@ -106,7 +106,7 @@ func (c *change) designate(body Designation) error {
 		r.said = &said
 		c.next.authorities = c.next.authorities.with(name, &r)
 	}
-	return c.putState(func(r *stateRecord) { r.last = c.st.hash })
+	return c.putState(func(r *stateRecord) { r.designated, r.last = true, c.st.hash })
 }
 
 // confirm takes the state's word that all of it is as it shall be. PROTOCOL 4.9.

@@ -65,6 +65,38 @@ func TestDesignateContactPoint(t *testing.T) {
 	w.refuse(payload, err, byMX+designated, "unknown-subject")
 }
 
+// PROTOCOL 4.12, 4.19: a designation is undone by another alone: by no amendment that was drafted before it, whichever
+// way that says it, and by no new authority.
+func TestDesignationStands(t *testing.T) {
+	w := populated(t)
+	mx := stateOf("mx")
+	w.declareAuthority("mx/sat", "mx/node/primary")
+	said := func(name string, point, keys bool) ([]byte, error) {
+		body := authorityBody(name, "mx/node/primary")
+		if body.NationalPointOfContact = point; !keys {
+			body.Keys = nil
+		}
+		return w.draft().DeclareAuthority(nameOf(name), body)
+	}
+	first, err := said("mx/fgr", true, false) // before any designation the declarations say it
+	w.do(first, err, byMX+designated)
+	if e, _ := w.view().ContactPoint(mx); e.Name != nameOf("mx/fgr") {
+		t.Errorf("point of contact %s", e.Name)
+	}
+	off, err1 := said("mx/sat", false, false)
+	on, err2 := said("mx/fgr", true, false)
+	other, err3 := said("mx/aaa", true, true)
+	payload, err := w.draft().DesignateContactPoint(nameOf("mx/sat"), "NV 4/2026")
+	w.do(payload, err, byMX+designated)
+	w.do(off, err1, byMX+designated)
+	w.do(on, err2, byMX+designated)
+	w.do(other, err3, byMX+designated)
+	members, err := w.view().Audience(authority.Category{}, AllNPC, nil)
+	if err != nil || len(members) != 1 || members[0].Authority != nameOf("mx/sat") {
+		t.Errorf("points of contact %v, %v", members, err)
+	}
+}
+
 // PROTOCOL 4.9: the digest said a second way; one that does not fit the moment is refused.
 func TestConfirm(t *testing.T) {
 	w := populated(t)
