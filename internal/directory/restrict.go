@@ -216,7 +216,7 @@ func (l restrictions) with(s suspension) (restrictions, error) {
 	if s.position <= l.over(s.by) {
 		return l, denied("reinstated", "a reinstatement ended all suspensions made at that position or before")
 	}
-	at := slices.IndexFunc(l.suspensions, func(o suspension) bool { return o.hash == s.hash })
+	at := slices.IndexFunc(l.suspensions, func(o suspension) bool { return o.is(s.hash, s.by == bySelf) })
 	if at >= 0 && !s.betters(l.suspensions[at]) {
 		return l, nothingNew()
 	}
@@ -234,6 +234,12 @@ func (l restrictions) with(s suspension) (restrictions, error) {
 	l.suspensions = append(l.suspensions, s)
 	l.recount(s)
 	return l, nil
+}
+
+// is reports whether it is that statement on that word. Stewards and state may sign the same payload, each alone: who gets
+// theirs logged first must not take the place of the other's word, which other signers end. PROTOCOL 4.7.
+func (s suspension) is(hash Hash, own bool) bool {
+	return s.hash == hash && (s.by == bySelf) == own
 }
 
 // betters reports whether s adds to the same statement known before: it is in the log now, or k of n have signed now.
@@ -363,7 +369,7 @@ func (s *Snapshot) Standing(st Statement) Standing {
 		m = s.vetoOf(st.subject.state)
 	}
 	for _, one := range r.limits.suspensions {
-		if one.hash == st.hash {
+		if one.is(st.hash, st.count(RoleState) > 0) {
 			m = mark{kind: KindSuspend, hash: one.hash}
 			if one.logged {
 				m.position = 1

@@ -125,6 +125,38 @@ func TestSuspensionLapses(t *testing.T) {
 	}
 }
 
+// PROTOCOL 4.2, 4.7: one payload may be signed by the state and by stewards. Neither takes the place of the other: one rogue
+// steward does not turn the state's own suspension into one that the quorum lifts, nor a thief the stewards' into the state's.
+func TestOneSuspensionOnTwoWords(t *testing.T) {
+	fgr := OfAuthority(nameOf("mx/fgr"))
+	for _, order := range [][2]string{{"steward:s-1", byMX}, {byMX, "steward:s-1"}, {byMX, stewards}} {
+		w := populated(t)
+		payload, err := w.draft().Suspend(fgr, w.now.Add(time.Hour), "")
+		first := w.parse(payload, err, order[0])
+		second := w.parse(payload, nil, order[1])
+		w.do(payload, nil, order[0])
+		if w.s.Standing(first) != Logged || w.s.Standing(second) != Unknown {
+			t.Errorf("%v: standing %d and %d", order, w.s.Standing(first), w.s.Standing(second))
+		}
+		w.see(payload, nil, order[1])
+		w.do(payload, nil, order[1])
+		if w.s.Standing(second) != Logged {
+			t.Errorf("%v: standing %d", order, w.s.Standing(second))
+		}
+		w.refuse(payload, nil, order[1], "duplicate")
+		lift, err := w.draft().Reinstate(fgr, "")
+		w.do(lift, err, stewards)
+		if e, _ := w.view().Authority(fgr.Name()); e.Status != Suspended {
+			t.Errorf("%v: the quorum alone lifted the state's own suspension", order)
+		}
+		lift, err = w.draft().Reinstate(fgr, "")
+		w.do(lift, err, stewards+" "+byMX)
+		if e, _ := w.view().Authority(fgr.Name()); e.Status != Active {
+			t.Errorf("%v: not lifted by both", order)
+		}
+	}
+}
+
 // PROTOCOL 4.7: a term of centuries is too long whoever asks for it, also where its nanoseconds go round 64 bits.
 func TestSuspensionForCenturies(t *testing.T) {
 	w := populated(t)
