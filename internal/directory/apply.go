@@ -432,13 +432,18 @@ func (c *change) addKeys(had []authority.Fingerprint, keys []Key) ([]authority.F
 	return all, nil
 }
 
-// complete checks that there is a current key for each purpose. PROTOCOL 4.14.
+// complete checks that there is a current key for each purpose, and that they are not too many: a state adds keys alone,
+// and every reader holds each head against all witness keys. PROTOCOL 4.14.
 func (c *change) complete(keys []authority.Fingerprint, needed []KeyPurpose) error {
-	have := map[KeyPurpose]bool{}
+	have, current := map[KeyPurpose]bool{}, 0
 	for _, f := range keys {
 		if k, ok := c.next.keys.get(f); ok && c.current(f, logged) {
 			have[k.Purpose] = true
+			current++
 		}
+	}
+	if current > maxKeys {
+		return wrong("too-many", "more current keys would be left than one may have; retire some")
 	}
 	for _, p := range needed {
 		if !have[p] {

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -308,4 +309,29 @@ func TestKeyWindow(t *testing.T) {
 	if _, ok := w.view().Holder(authority.Fingerprint{1}); ok {
 		t.Error("an unknown key has a holder")
 	}
+}
+
+// PROTOCOL 4.14: a state alone adds keys, but not without end: at most 32 are current at once.
+func TestTooManyCurrentKeys(t *testing.T) {
+	w := populated(t)
+	node := nodeOf("mx/node/primary")
+	add := func(from, to int) *formatv1.RotateNode {
+		m := &formatv1.RotateNode{}
+		for n := from; n < to; n++ {
+			m.Add = append(m.Add, declared(PurposeWitness, fmt.Sprintf("many-%d", n))...)
+		}
+		return m
+	}
+	payload, err := w.draft().RotateNode(node, add(0, 30)) // and two from its declaration
+	w.do(payload, err, byMX)
+	payload, err = w.draft().RotateNode(node, add(30, 31))
+	w.refuse(payload, err, byMX, "too-many")
+	body, f := add(30, 31), public("many-0").Fingerprint()
+	body.Retire = [][]byte{f[:]}
+	payload, err = w.draft().RotateNode(node, body)
+	w.do(payload, err, byMX)
+	payload, err = w.draft().RevokeKey(OfNode(node), public("many-1").Fingerprint(), "")
+	w.do(payload, err, byMX)
+	payload, err = w.draft().RotateNode(node, add(31, 32))
+	w.do(payload, err, byMX)
 }
