@@ -34,6 +34,10 @@ const (
 	byFewer                     // fewer than k
 )
 
+// maxOwn bounds the suspensions in the log that are kept of one subject on its state's word, which alone says them
+// without end: each costs every reader a look at all the others.
+const maxOwn = 128
+
 // restrictions are what bars one subject.
 type restrictions struct {
 	// ended is its retirement or revocation.
@@ -232,8 +236,27 @@ func (l restrictions) with(s suspension) (restrictions, error) {
 		l.suspensions = slices.Delete(l.suspensions, at, at+1)
 	}
 	l.suspensions = append(l.suspensions, s)
+	l.forget()
 	l.recount(s)
 	return l, nil
+}
+
+// forget drops the state's own suspension that ends first once they are too many. Whoever wants to be rid of one that way
+// has to say so many that last longer. PROTOCOL 4.7.
+func (l *restrictions) forget() {
+	own, first := 0, 0
+	for i, s := range l.suspensions {
+		if !s.logged || s.by != bySelf {
+			continue
+		}
+		if own == 0 || s.end < l.suspensions[first].end {
+			first = i
+		}
+		own++
+	}
+	if own > maxOwn {
+		l.suspensions = slices.Delete(l.suspensions, first, first+1)
+	}
 }
 
 // is reports whether it is that statement on that word. Stewards and state may sign the same payload, each alone: who gets

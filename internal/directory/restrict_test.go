@@ -157,6 +157,35 @@ func TestOneSuspensionOnTwoWords(t *testing.T) {
 	}
 }
 
+// PROTOCOL 4.7: of a state's own suspensions without end so many are kept, and those that last; the stewards' stay beside.
+func TestOwnSuspensionsWithoutEnd(t *testing.T) {
+	w := populated(t)
+	mx := OfState(stateOf("mx"))
+	long, err := w.draft().Suspend(mx, w.now.Add(1000*time.Hour), "")
+	longest := w.do(long, err, byMX)
+	theirs, err := w.draft().Suspend(mx, w.now.Add(time.Minute), "")
+	stewardsOwn := w.do(theirs, err, stewards)
+	var all []Statement
+	for n := range 2 * maxOwn {
+		payload, err := w.draft().Suspend(mx, w.now.Add(time.Duration(n+2)*time.Hour), "")
+		all = append(all, w.do(payload, err, byMX))
+	}
+	kept := 0
+	for _, st := range all {
+		if w.s.Standing(st) == Logged {
+			kept++
+		}
+	}
+	if kept != maxOwn-1 || w.s.Standing(all[0]) != Unknown || w.s.Standing(longest) != Logged || w.s.Standing(stewardsOwn) != Logged {
+		t.Errorf("%d are kept", kept)
+	}
+	if e, _ := w.view().State(mx.State()); !e.Until.Equal(w.now.Add(1000 * time.Hour)) {
+		t.Errorf("suspended until %v", e.Until)
+	}
+	// One that ends before all that are kept adds nothing, and is no error: the log has it.
+	w.do(all[0].Payload(), nil, byMX)
+}
+
 // PROTOCOL 4.7: a term of centuries is too long whoever asks for it, also where its nanoseconds go round 64 bits.
 func TestSuspensionForCenturies(t *testing.T) {
 	w := populated(t)
