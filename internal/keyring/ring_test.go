@@ -371,3 +371,49 @@ func TestNothingPrivateIsPrinted(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefer: another program rotates keys in the file; the ring that is open finds them, and takes one into use when it
+// is declared, no sooner.
+func TestPrefer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ring")
+	unlock := UnlockWith(NewPassphrase("only for this test").WithWorkFactor(10))
+	now := time.Unix(1_800_000_000, 0)
+	running, err := Create(path, unlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(running.GenerateNode(now), running.GenerateCA("mx", now)); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := running.Public(NodeSign)
+	declared := map[authority.PublicKey]bool{old: true}
+	running.Prefer(func(_ Slot, public authority.PublicKey, _ []byte) bool { return declared[public] })
+	other, err := Open(path, unlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Rotate(now, NodeSign), other.RotateCA(now)); err != nil {
+		t.Fatal(err)
+	}
+	fresh, _ := other.Public(NodeSign)
+	if got, _ := running.Public(NodeSign); got != old {
+		t.Error("a key is in use that nobody knows")
+	}
+	if _, err := running.Sign(t.Context(), fresh.Fingerprint(), authority.ForHello, []byte("x")); err != nil {
+		t.Errorf("the new key is not found: %v", err)
+	}
+	declared[fresh] = true
+	if got, _ := running.Public(NodeSign); got != fresh {
+		t.Error("a declared key is not in use")
+	}
+	if n := len(running.CACertificates()); n != 2 {
+		t.Errorf("%d certificates", n)
+	}
+	// A file that lacks a key in use is not taken.
+	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := running.Public(NodeSign); err != nil || got != fresh {
+		t.Errorf("a damaged file took a key away: %v", err)
+	}
+}
