@@ -26,6 +26,9 @@ func (d *daemon) openFollower(dir string, genesis []byte) error {
 		TLS: func(verify func(tls.ConnectionState) error) *tls.Config { return d.identity.ClientTLS(verify) },
 		Now: d.Clock, Log: d.Log, OnSight: d.onSight, Alarm: func(err error) { d.trouble.raise(err, d.Clock()) },
 	}
+	if key, err := d.ring.Public(keyring.NodeSign); err == nil {
+		o.Key, o.Signer = key, d.ring
+	}
 	if _, err := d.ring.NoteSigner(keyring.NodeWitness); err == nil {
 		signer := func() (merkle.Signer, error) { return d.ring.NoteSigner(keyring.NodeWitness) }
 		w, err := witness.OpenCosigner(filepath.Join(dir, witnessFile), d.parsed.node.String(), signer)

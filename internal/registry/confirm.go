@@ -300,12 +300,6 @@ func (f *Follower) upTo(position uint64) iter.Seq2[[]byte, error] {
 
 // restore brings back what was in force: the log up to the kept head, and what is stored beyond it.
 func (f *Follower) restore() error {
-	for entry, err := range f.log.Entries(1) {
-		if err != nil {
-			return err
-		}
-		f.tree.add(entry)
-	}
 	h, err := readHead(f.o.Data)
 	if err != nil {
 		return err
@@ -322,6 +316,12 @@ func (f *Follower) restore() error {
 	if err := f.fold(confirmed); err != nil {
 		return err
 	}
+	for entry, err := range f.log.Entries(uint64(f.tree.size()) + 1) {
+		if err != nil {
+			return err
+		}
+		f.tree.add(entry)
+	}
 	if !h.IsZero() && h.Position() <= f.history.Newest().Position() {
 		if err := f.recall(h); err != nil {
 			return err
@@ -332,7 +332,9 @@ func (f *Follower) restore() error {
 
 // fold reads the confirmed log. Rules that this version of the program does not know end it early.
 func (f *Follower) fold(confirmed uint64) error {
-	err := f.history.Fold(f.upTo(confirmed), f.skipped)
+	v := Verified{Path: filepath.Join(f.o.Data, verifiedFile), Key: f.o.Key, Signer: f.o.Signer, Log: f.o.Log}
+	leaves, err := v.Fold(f.history, f.upTo(confirmed), f.skipped)
+	f.tree.grow(leaves)
 	if fault.CodeOf(err) == codeRules && f.history.Newest() != nil {
 		f.halt(err)
 		return nil

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
@@ -25,7 +26,7 @@ const (
 	maxPause   = 30 * time.Second
 )
 
-// FollowerOptions are what the node's side is made from; all are required but Hubs, Alarm and Sync.
+// FollowerOptions are what the node's side is made from; all are required but Hubs, Alarm, Sync and those that say so.
 type FollowerOptions struct {
 	// Data is the folder of log and cards; it exists.
 	Data string
@@ -49,6 +50,10 @@ type FollowerOptions struct {
 	// OnSight is called for each restriction newly in force here that did not come from the hub's log, once it is
 	// durable, to be pushed to peers; may be nil. It must not wait.
 	OnSight func(signed []byte)
+	// Key is the node's own signing key, and Signer has it, so that a start goes by what this node verified before
+	// ([Verified]). Without Signer each start verifies everything.
+	Key    authority.PublicKey
+	Signer VerifiedSigner
 }
 
 // Cosigner is a witness's memory and key ([witness.Cosigner]).
@@ -95,7 +100,8 @@ type Follower struct {
 	doubted map[string]bool // by address, as many as hubs are named; guarded by mu
 }
 
-// OpenFollower opens the data and verifies every entry, from the genesis with the right fingerprint on. In force is then
+// OpenFollower opens the data and verifies every entry that this node did not verify before, from the genesis with the
+// right fingerprint on. In force is then
 // what was when the node stopped. Errors: Denied "wrong-genesis", "wrong-anchor"; Usage "no-genesis" where there is none
 // yet, "bad-anchor"; Internal "damaged-head", "damaged-proof"; those of OpenLog.
 func OpenFollower(o FollowerOptions) (*Follower, error) {

@@ -19,10 +19,21 @@ type tree struct {
 }
 
 // add takes the next entry of the log.
-func (t *tree) add(entry []byte) {
+func (t *tree) add(entry []byte) { t.grow([]tlog.Hash{directory.LeafHash(entry)}) }
+
+// grow takes the leaves of the next entries.
+func (t *tree) grow(leaves []tlog.Hash) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.hashes = append(t.hashes, t.edge.Append(directory.LeafHash(entry))...)
+	for _, leaf := range leaves {
+		t.hashes = append(t.hashes, t.edge.Append(leaf)...)
+	}
+}
+
+func (t *tree) size() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.edge.Size()
 }
 
 // leaf is the hash of the entry at a position, which the log has.

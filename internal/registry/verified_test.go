@@ -208,3 +208,59 @@ func TestVerifiedNotWritten(t *testing.T) {
 		t.Errorf("storage that fails: %v", err)
 	}
 }
+
+// A node that starts again goes by what it verified at the start before, and its tree is that of the log all the same;
+// a log that was changed on its disk meanwhile is not believed.
+func TestFollowerGoesByItsNote(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	mx := h.known("mx")[0]
+	n.move(mx, "example.org:443")
+	n.move(mx, "example.org:444")
+	size := n.current.Load().Position()
+	data := t.TempDir()
+	o := n.options(mx, data, h.addr)
+	v := own(t, filepath.Join(data, "directory.verified"))
+	o.Key, o.Signer = v.Key, v.Signer
+	f := n.run(o)
+	f.reach(t, size)
+	f.stop()
+	h.stop()
+	var root tlog.Hash
+	for range 2 {
+		f = n.run(o)
+		head := f.Status().Head
+		if got := f.Current().Load().Position(); got != size || uint64(head.Size) != size {
+			t.Fatalf("position %d with a head of %d, want %d", got, head.Size, size)
+		}
+		root = head.Root
+		f.stop()
+	}
+	b, err := os.ReadFile(v.Path)
+	must(t, err)
+	if got := binary.BigEndian.Uint64(b[len("enlace-verified 1\n"):]); got != size || !bytes.Contains(b, root[:]) {
+		t.Errorf("%d entries noted, or another root; want %d", got, size)
+	}
+	other := filepath.Join(t.TempDir(), "directory.log")
+	l := openLog(t, other)
+	mine := openLog(t, filepath.Join(data, "directory.log"))
+	for p := uint64(1); p <= size; p++ {
+		entry, err := mine.Read(p)
+		must(t, err)
+		if p == size {
+			entry = spoilt(entry)
+		}
+		must(t, l.Append(entry))
+	}
+	must(t, mine.Close())
+	must(t, l.Close())
+	b, err = os.ReadFile(other)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(data, "directory.log"), b, 0o600))
+	if f, err := registry.OpenFollower(o); fault.CodeOf(err) != "damaged-head" {
+		if err == nil {
+			must(t, f.Close())
+		}
+		t.Errorf("a log that was changed: %v, want damaged-head", err)
+	}
+}
