@@ -47,8 +47,8 @@ type FollowerOptions struct {
 	Cosigner Cosigner
 	// Anchor is a recently published head, "size root" (root in base64) or the signed note; empty = none.
 	Anchor string
-	// OnSight is called for each restriction newly in force here that did not come from the hub's log, once it is
-	// durable, to be pushed to peers; may be nil. It must not wait.
+	// OnSight is called once for each restriction newly in force here that did not come from the hub's log, once it is
+	// durable and with no lock held, to be pushed to peers; may be nil. It must not wait.
 	OnSight func(signed []byte)
 	// Key is the node's own signing key, and Signer has it, so that a start goes by what this node verified before
 	// ([Verified]). Without Signer each start verifies everything.
@@ -94,6 +94,7 @@ type Follower struct {
 	misplaced error            // the log does not come to an anchor
 	rules     error            // the log goes on by rules that are not known here
 	suspect   bool             // what a peer gave did not fit this node's copy
+	gleaned   [][]byte         // restrictions that OnSight is to be told of once mu is given back
 	refused   []directory.Hash // restrictions of peers that are over, or add nothing; the newest 256
 
 	hub     string          // of this session; used by the goroutine of Run alone
@@ -208,16 +209,28 @@ func (f *Follower) Restrict(signed []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	news, err := f.restrict(st)
+	if news {
+		f.spread(st.Signed())
+	}
+	return news, err
+}
+
+// restrict is Restrict, but tells nobody.
+func (f *Follower) restrict(st directory.Statement) (bool, error) {
 	if st.Restricting() {
 		if err := directory.CheckOnSight(st, f.o.Now()); err != nil {
 			return false, err
 		}
 	}
-	news, err := f.sight.take(st, f.current)
-	if news && f.o.OnSight != nil {
-		f.o.OnSight(st.Signed())
+	return f.sight.take(st, f.current)
+}
+
+// spread is called with no lock held.
+func (f *Follower) spread(signed []byte) {
+	if f.o.OnSight != nil {
+		f.o.OnSight(signed)
 	}
-	return news, err
 }
 
 // Unlogged are the restrictions in force here that the log does not have yet, for peers to hear of.

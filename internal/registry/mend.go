@@ -185,7 +185,7 @@ func (f *Follower) Mend(ctx context.Context, entries iter.Seq2[Entry, error], he
 		return err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.unlock()
 	if spool.size == 0 && h.Position() > f.log.Size() {
 		return nil
 	}

@@ -183,7 +183,7 @@ func drain(first arrival, come <-chan arrival) []arrival {
 // absorb stores entries, then puts in force what a head confirms, then notes the contact.
 func (f *Follower) absorb(come []arrival, votes chan directory.Head) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer f.unlock()
 	var entries []arrival
 	for i, a := range come {
 		if a.position > 0 {
@@ -264,15 +264,31 @@ func (f *Follower) known(come []arrival) []arrival {
 	return come
 }
 
-// glean takes from entries that are not of this node's log, or of rules that it does not know, what restricts.
+// glean takes from entries that are not of this node's log, or of rules that it does not know, what restricts. It is called
+// with mu held, which unlock gives back.
 func (f *Follower) glean(come []arrival) {
 	for _, a := range come {
-		if st, err := directory.ParseStatement(a.statement); err != nil || !st.Restricting() {
+		st, err := directory.ParseStatement(a.statement)
+		if err != nil || !st.Restricting() {
 			continue
 		}
-		if _, err := f.Restrict(a.statement); err != nil {
+		news, err := f.restrict(st)
+		if err != nil {
 			f.o.Log.Debug("a restriction of another log does not hold here", zap.Error(err))
 		}
+		if news {
+			f.gleaned = append(f.gleaned, st.Signed())
+		}
+	}
+}
+
+// unlock gives mu back, and then says what was gleaned: whoever hears of it may ask this node anything.
+func (f *Follower) unlock() {
+	gleaned := f.gleaned
+	f.gleaned = nil
+	f.mu.Unlock()
+	for _, signed := range gleaned {
+		f.spread(signed)
 	}
 }
 
