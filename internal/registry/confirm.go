@@ -392,7 +392,7 @@ func (f *Follower) take(v verdict, restrictions []placed) []placed {
 		f.skipped(position, v.refused)
 		return restrictions
 	}
-	delete(f.doubted, f.hub)
+	f.valid++
 	if v.statement.Restricting() {
 		return append(restrictions, placed{v.statement, position})
 	}

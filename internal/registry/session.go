@@ -232,7 +232,11 @@ func (f *Follower) stored(come []arrival) error {
 		return nil
 	}
 	if f.rules == nil {
+		before := f.valid
 		rest, refused, err := f.store(come)
+		if f.valid > before {
+			delete(f.doubted, f.hub)
+		}
 		switch {
 		case err != nil:
 			return err
