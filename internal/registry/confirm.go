@@ -167,7 +167,10 @@ func (f *Follower) confirm(h directory.Head) error {
 		at = path[len(path)-1]
 	}
 	if f.head.IsZero() {
-		before = nil
+		var err error
+		if before, err = f.foothold(); err != nil {
+			return err
+		}
 	}
 	j := at.Judge(h, before, f.o.Now())
 	f.latest = j
@@ -211,6 +214,7 @@ func withheld() error {
 type anchor struct {
 	size uint64
 	root tlog.Hash
+	at   *directory.Snapshot // the log there, once it was needed
 }
 
 // parseAnchor reads "size root", the root in base64, or a signed note. Usage "bad-anchor".
@@ -219,7 +223,7 @@ func parseAnchor(text string) (anchor, error) {
 		return anchor{}, nil
 	}
 	if h, err := directory.ParseHead([]byte(text)); err == nil {
-		return anchor{h.Position(), h.Root}, nil
+		return anchor{size: h.Position(), root: h.Root}, nil
 	}
 	size, root, _ := strings.Cut(strings.TrimSpace(text), " ")
 	n, err := strconv.ParseInt(size, 10, 64)
@@ -228,7 +232,7 @@ func parseAnchor(text string) (anchor, error) {
 		return anchor{}, fault.New(fault.Usage, "bad-anchor", opConfirm, "the head is not a size and a root in base64").
 			WithHint("copy both from where the Secretariat publishes them: 1234 q83vEj...=")
 	}
-	return anchor{uint64(n), tlog.Hash(b)}, nil
+	return anchor{size: uint64(n), root: tlog.Hash(b)}, nil
 }
 
 // CheckAnchor reports whether a text can be FollowerOptions.Anchor. Usage "bad-anchor".
@@ -253,6 +257,29 @@ func (f *Follower) anchored(h directory.Head) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// foothold is the log up to the newest anchor, which the log has: whoever witnessed there has a say in what comes after,
+// as if this node had confirmed it, so that a copy that was deleted is not fetched anew from witnesses who were invented
+// since. Nil where there is none.
+func (f *Follower) foothold() (*directory.Snapshot, error) {
+	if len(f.anchors) == 0 {
+		return nil, nil
+	}
+	a := &f.anchors[0]
+	for i := range f.anchors {
+		if f.anchors[i].size > a.size {
+			a = &f.anchors[i]
+		}
+	}
+	if a.at == nil && a.size > f.history.Newest().Position() {
+		path, err := f.path(a.size)
+		if err != nil {
+			return nil, err
+		}
+		a.at = path[len(path)-1]
+	}
+	return a.at, nil
 }
 
 func (f *Follower) misled() error {
@@ -305,16 +332,16 @@ func (f *Follower) restore() error {
 		return err
 	}
 	confirmed := uint64(1) // the genesis, which its fingerprint confirms
-	switch {
-	case h.IsZero():
-	case h.Position() > f.log.Size():
-		// The log was lost or deleted. It has to come to this head again before anything is in force.
-		f.anchors = append(f.anchors, anchor{h.Position(), h.Root})
-	default:
+	if !h.IsZero() && h.Position() <= f.log.Size() {
 		confirmed = max(confirmed, h.Position())
 	}
 	if err := f.fold(confirmed); err != nil {
 		return err
+	}
+	if !h.IsZero() && h.Position() > f.history.Newest().Position() {
+		// The log was lost or deleted, or a newer version of this program read on. It has to come to this head again before
+		// anything is in force, and no older head takes its place.
+		f.anchors = append(f.anchors, anchor{size: h.Position(), root: h.Root})
 	}
 	for entry, err := range f.log.Entries(uint64(f.tree.size()) + 1) {
 		if err != nil {
