@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,12 +122,41 @@ func (f *Follower) path(position uint64) ([]*directory.Snapshot, error) {
 	return append(turns, s), nil
 }
 
+// unlikely reports whether a head is not worth reading a part of the log again for: without half of those who witnessed
+// where this node stands, by the keys that they had there or have now. A head whose voters had keys that came and went in
+// between is passed over, and a later one taken. Else any peer that repeats old heads, which the hub signed and nobody
+// confirmed, makes this node verify its log over and over.
+func (f *Follower) unlikely(h directory.Head, before *directory.Snapshot) bool {
+	if steps := f.beyond.steps; h.Position() <= before.Position() || (len(steps) > 0 && h.Position() >= steps[0].Position()) {
+		return false
+	}
+	then, now := before.Judge(h, nil, f.o.Now()), f.beyond.tip.Judge(h, nil, f.o.Now())
+	voted := len(then.Votes)
+	for _, w := range witnessing(before) {
+		if slices.Contains(now.Votes, w) && !slices.Contains(then.Votes, w) {
+			voted++
+		}
+	}
+	return voted < then.Needed
+}
+
+// witnessing are the states that witness, each once.
+func witnessing(s *directory.Snapshot) []authority.State {
+	var all []authority.State
+	for _, w := range s.Witnesses() {
+		if !slices.Contains(all, w.State) {
+			all = append(all, w.State)
+		}
+	}
+	return all
+}
+
 // consider judges a head against this node's own copy. It is called with mu held, and all entries that came before
 // the head are stored. Errors: Invalid as directory.Snapshot.CheckLog, Denied "withheld" where the head covers entries
 // that this node has not, or not so, and those of the disk.
 func (f *Follower) consider(h directory.Head, by string) error {
-	if f.rules != nil {
-		return nil // what the head covers cannot be read here
+	if f.rules != nil && h.Position() > f.beyond.tip.Position() {
+		return nil // what the head covers cannot be read here; what comes before can, and may be confirmed yet
 	}
 	if h.Position() > f.log.Size() {
 		return withheld()
@@ -159,6 +189,9 @@ func (f *Follower) confirm(h directory.Head) error {
 		return err
 	}
 	at, path := before, []*directory.Snapshot(nil)
+	if f.unlikely(h, before) {
+		return nil
+	}
 	if h.Position() > before.Position() {
 		var err error
 		if path, err = f.path(h.Position()); err != nil {

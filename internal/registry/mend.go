@@ -242,6 +242,13 @@ func (f *Follower) adopt(s *spool, h directory.Head) error {
 	f.suspect = false
 	for next := f.log.Size() + 1; next <= h.Position(); next = f.log.Size() + 1 {
 		rest, refused, err := f.store(slices.Collect(s.arrivals(next-s.first+1, min(next+batch-1, h.Position())-s.first+1)))
+		if fault.CodeOf(refused) == codeRules {
+			f.halt(refused)
+			for a := range s.arrivals(rest[0].position-s.first+1, uint64(s.size)) {
+				f.glean([]arrival{a})
+			}
+			return nil
+		}
 		if err := errors.Join(err, refused); err != nil || len(rest) > 0 {
 			return err
 		}
