@@ -55,7 +55,10 @@ func (f *Follower) bring(ctx context.Context, client *Client) {
 	}
 }
 
+// brought waits for no hub for ever: it would neither be followed nor left for the next one.
 func (f *Follower) brought(ctx context.Context, client *Client, st directory.Statement, cards ...[]byte) {
+	ctx, cancel := context.WithTimeout(ctx, maxPause)
+	defer cancel()
 	if _, err := client.Propose(ctx, st.Signed(), cards...); err != nil && ctx.Err() == nil {
 		f.o.Log.Warn("the hub did not take a statement", zap.Stringer("subject", st.Subject()), zap.String("kind", string(st.Kind())), zap.Error(err))
 	}
@@ -107,6 +110,7 @@ func (f *Follower) follow(ctx context.Context, client *Client, votes chan direct
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.mu.Lock()
+	f.strays = false
 	request := &directoryv1.FollowRequest{From: min(f.log.Size(), f.proofs.limit()) + 1, Head: f.head.Note()}
 	f.mu.Unlock()
 	stream, err := client.api.Follow(ctx, request)
@@ -261,9 +265,14 @@ func (f *Follower) known(come []arrival) []arrival {
 	}
 	for len(come) > 0 && come[0].position <= f.log.Size() {
 		if directory.LeafHash(come[0].statement) != f.tree.leaf(come[0].position) {
+			f.strays = true
 			f.glean(come[:1])
 		}
 		come = come[1:]
+	}
+	if f.strays { // what follows another log is not stored behind this one, which may turn out to be the right one
+		f.glean(come)
+		return nil
 	}
 	return come
 }
