@@ -296,7 +296,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if isClosed(f.log.Failed()) {
+		if isClosed(f.log.Failed()) || isClosed(f.sight.failed()) {
 			return err
 		}
 		f.o.Log.Info("the connection to the hub ended", zap.String("code", fault.CodeOf(err)), zap.Error(err))

@@ -45,8 +45,11 @@ func (f *Follower) session(ctx context.Context, addr string) error {
 	return err
 }
 
-// bring hands what was only seen, or kept, to the hub, which must log it.
+// bring hands what was only seen, or kept, to the hub, which must log it. It waits for no hub for ever, which would then
+// neither be followed nor left for the next one.
 func (f *Follower) bring(ctx context.Context, client *Client) {
+	ctx, cancel := context.WithTimeout(ctx, maxPause)
+	defer cancel()
 	for _, st := range f.sight.unlogged() {
 		f.brought(ctx, client, st.Statement)
 	}
@@ -55,10 +58,7 @@ func (f *Follower) bring(ctx context.Context, client *Client) {
 	}
 }
 
-// brought waits for no hub for ever: it would neither be followed nor left for the next one.
 func (f *Follower) brought(ctx context.Context, client *Client, st directory.Statement, cards ...[]byte) {
-	ctx, cancel := context.WithTimeout(ctx, maxPause)
-	defer cancel()
 	if _, err := client.Propose(ctx, st.Signed(), cards...); err != nil && ctx.Err() == nil {
 		f.o.Log.Warn("the hub did not take a statement", zap.Stringer("subject", st.Subject()), zap.String("kind", string(st.Kind())), zap.Error(err))
 	}
@@ -218,6 +218,9 @@ func beyondLog() error {
 // heardHub notes the contact, with mu held.
 func (f *Follower) heardHub() error {
 	f.tell()
+	if isClosed(f.sight.failed()) {
+		return fault.New(fault.Internal, "disk", opFollow, "the disk did not keep a restriction")
+	}
 	if f.sight.again() {
 		f.sight.rebase(f.history, f.current, nil)
 	}

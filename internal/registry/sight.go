@@ -288,6 +288,13 @@ func (s *sight) known() map[directory.Hash]directory.Statement {
 	return all
 }
 
+// failed is closed when nothing more can be kept until a restart.
+func (s *sight) failed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Failed()
+}
+
 func (s *sight) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
