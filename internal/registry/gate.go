@@ -43,6 +43,7 @@ type gate struct {
 	mu sync.Mutex
 	// claims are the positions that nodes said they hold; guarded by mu. Nodes are those of the directory.
 	claims     map[authority.Node]uint64
+	ahead      uint64         // guarded by mu; the largest size of a head shown that the log key signed
 	open       bool           // guarded by mu; stays so until something is seen
 	recovering bool           // guarded by mu
 	split      directory.Head // guarded by mu; the proof
@@ -112,13 +113,23 @@ func (g *gate) consider(note []byte) (uint64, error) {
 	return nowhere, g.halt(h)
 }
 
-// beyond shuts the gate where the hub's own witnesses confirmed more than it has.
+// beyond shuts the gate: the log key signed more than the hub has. Where the hub's own witnesses confirmed it the log is
+// known not to be whole. Who witnesses an old log may be few, and not among those who confirmed the head: then nobody
+// here can say so, and still the hub must not sign that size once more.
 func (g *gate) beyond(h directory.Head, tip *directory.Snapshot) error {
+	g.signed(h.Position())
 	if !tip.Judge(h, nil, time.Time{}).Confirmed {
 		g.notes.Warn("a node shows an unconfirmed head beyond the hub's log", zap.Int64("size", h.Size))
 		return nil
 	}
 	return g.lost(h.Position())
+}
+
+// signed notes how long a log the key has signed.
+func (g *gate) signed(size uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ahead, g.open = max(g.ahead, size), false
 }
 
 // lost notes that the log is not whole; durable on return.
@@ -160,10 +171,14 @@ func splitError() error {
 	return fault.New(fault.Denied, codeSplit, opPropose, "the hub's log contradicts a head that the network has confirmed").WithHint(hintSplit)
 }
 
-// claim notes how far a node says it is.
-func (g *gate) claim(node authority.Node, position uint64) {
+// claim notes how far a node says it is. It takes back what it said before by a head of our log alone: who asks for the log
+// from its beginning shows nothing of what it holds.
+func (g *gate) claim(node authority.Node, position uint64, shown bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if !shown {
+		position = max(position, g.claims[node])
+	}
 	g.claims[node] = position
 }
 
@@ -177,6 +192,8 @@ func (g *gate) check() error {
 		return splitError()
 	case g.recovering:
 		return recovering("its log is not whole", "nodes return it when they connect; where no node has witnessed yet, the operator removes the file recovering")
+	case tip.Position() < g.ahead:
+		return recovering("a node shows a longer log that this hub signed", "nodes return it when they connect")
 	case g.open || g.followed(tip):
 		g.open = true
 		return nil
@@ -212,10 +229,15 @@ func (g *gate) halted() error {
 	return splitError()
 }
 
-// whole says that the log was returned and confirmed; the gate opens when the quorum has followed.
+// whole says that the log was returned and confirmed; the gate opens when the quorum has followed. An old part of the log
+// was confirmed too: while more is known, it is not whole.
 func (g *gate) whole() error {
+	tip := g.book.tip()
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if tip.Position() < g.ahead {
+		return nil
+	}
 	if err := remove(g.path(recoveringFile)); err != nil {
 		return err
 	}

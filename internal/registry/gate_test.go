@@ -56,7 +56,7 @@ func TestGate(t *testing.T) {
 		t.Errorf("in force after a restart: %v, want suspended", err)
 	}
 	h.watch(all[0], size+1, nil, false)
-	beyond := h.watch(all[1], size+2, nil, false)
+	beyond := h.watch(all[2], size+2, nil, false)
 	eventually(t, func() bool {
 		beyond.mu.Lock()
 		defer beyond.mu.Unlock()
@@ -281,4 +281,97 @@ func TestSplit(t *testing.T) {
 	if _, err := b.give(ctx, h.dial(all[0].member), 1); err != nil {
 		t.Errorf("Return: %v", err)
 	}
+}
+
+// TestClaimStays: a node that holds more than the hub does not count as following it because it then asks for the log from
+// its beginning, as nodes do to see how long the hub's log is. PROTOCOL 11.11.
+func TestClaimStays(t *testing.T) {
+	n, _, all, backup, b := lived(t)
+	h := n.serve(backup, "127.0.0.1:0", nil)
+	ctx := within(t, 60*time.Second)
+	for _, w := range all {
+		api := h.dial(w.member)
+		for _, ask := range []struct {
+			from uint64
+			code string
+		}{{uint64(len(b.entries)) + 1, "beyond-log"}, {1, ""}} {
+			stream, err := api.Follow(ctx, &directoryv1.FollowRequest{From: ask.from})
+			must(t, err)
+			if _, err := stream.Recv(); fault.CodeOf(err) != ask.code {
+				t.Fatalf("Follow from %d: %v, want %q", ask.from, err, ask.code)
+			}
+		}
+	}
+	if _, err := h.client(n.stewards[0]).Propose(ctx, b.entries[len(b.entries)-1]); fault.CodeOf(err) != "recovering" && fault.CodeOf(err) != "behind" {
+		t.Errorf("Propose at a hub whose followers all hold more: %v, want recovering", err)
+	}
+}
+
+// TestOldLogOfFewWitnesses: a log from when one state witnessed is not gone on with because that state's node says so,
+// where anyone shows a longer one that the log key signed, whoever confirmed it; nor is it whole because a node returns
+// just that old part. PROTOCOL 11.11.
+func TestOldLogOfFewWitnesses(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	first := h.witnesses("mx")[0]
+	early := h.watch(first, 1, nil, true).confirmed(nil)
+	backup := copied(t, h)
+	next := n.drafted(first.member, "example.org:1")
+	rest := h.witnesses("br", "jm")
+	for _, w := range rest {
+		h.watch(w, 1, nil, true)
+	}
+	whole := h.watch(rest[0], 1, nil, true).confirmed(nil)
+	entries := h.watch(rest[0], 1, nil, false)
+	entries.asked()
+	must(t, os.RemoveAll(filepath.Join(backup, "recovering")))
+	h.stop()
+	n.propose = nil
+
+	// What counts at the old size is the first state's line; take the head as the others alone confirmed it.
+	head := without(t, whole, first)
+	h = n.serve(backup, "127.0.0.1:0", nil)
+	ctx := within(t, 60*time.Second)
+	stream, err := h.dial(rest[0].member).Follow(ctx, &directoryv1.FollowRequest{From: whole.Position() + 1, Head: head})
+	must(t, err)
+	_, _ = stream.Recv()
+	shows(ctx, t, h, first.member, whole.Position(), head)
+	h.watch(first, early.Position()+1, early.Note(), false)
+	shut := func(when string) {
+		t.Helper()
+		still(t, when, func() bool {
+			_, err := h.client(n.stewards[0]).Propose(ctx, next)
+			return fault.CodeOf(err) == "recovering"
+		})
+	}
+	shut("the hub goes on with an old log")
+	if _, err := (back{nil, early.Note()}).give(ctx, h.dial(first.member), 1); err != nil {
+		t.Logf("Return of the old head: %v", err)
+	}
+	shut("the hub goes on with an old log that was returned")
+	if _, err := (back{entries.entries, whole.Note()}).give(ctx, h.dial(first.member), early.Position()+1); err != nil {
+		t.Fatalf("Return: %v", err)
+	}
+	h.watch(first, whole.Position()+1, whole.Note(), false)
+	h.watch(rest[0], whole.Position()+1, whole.Note(), false)
+	eventually(t, func() bool { _, err := h.client(n.stewards[0]).Propose(ctx, next); return err == nil })
+}
+
+// shows lets a node whom the hub knows show it a head.
+func shows(ctx context.Context, t *testing.T, h *hub, m *member, size uint64, head []byte) {
+	t.Helper()
+	_, err := h.dial(m).Cosign(ctx, &directoryv1.CosignRequest{Size: size, Contradiction: head})
+	must(t, err)
+}
+
+// without is a head but for the lines of one witness.
+func without(t *testing.T, head directory.Head, w *watcher) []byte {
+	t.Helper()
+	var out []byte
+	for _, line := range bytes.SplitAfter(head.Note(), []byte("\n")) {
+		if !bytes.HasPrefix(line, []byte("— "+w.node.String()+" ")) {
+			out = append(out, line...)
+		}
+	}
+	return out
 }

@@ -618,7 +618,7 @@ func (s *Service) arrive(ctx context.Context, r *directoryv1.FollowRequest) (*to
 	holds, err := s.gate.consider(r.GetHead())
 	by, _ := wire.PeerFrom(ctx)
 	if by.IsNode() {
-		s.gate.claim(by.Node, max(next-1, holds))
+		s.gate.claim(by.Node, max(next-1, holds), holds > 0)
 	}
 	if err != nil {
 		return nil, s.fail(err)
@@ -683,7 +683,7 @@ func (s *Service) contradicted(node authority.Node, head []byte) error {
 		err = nil // it was said, and noted
 	}
 	if err == nil {
-		s.gate.claim(node, position)
+		s.gate.claim(node, position, position > 0)
 	}
 	return s.fail(err)
 }
