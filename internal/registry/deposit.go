@@ -91,8 +91,12 @@ func depositor(by wire.Peer) leave {
 	}
 }
 
-// consents reports whether another state than its own signed it. PROTOCOL 4.20.
+// consents reports whether another state than its own signed what other states have a say in. Anything else bears no consent:
+// a member would leave under the name of any state, in its share of the tray, whatever it likes. PROTOCOL 4.20.
 func consents(st directory.Statement) bool {
+	if st.Kind() != directory.KindRecover && st.Kind() != directory.KindSettle {
+		return false
+	}
 	return slices.ContainsFunc(st.Signatures(), func(s directory.Signature) bool { return s.Role == directory.RoleConsent })
 }
 

@@ -157,6 +157,10 @@ func TestTray(t *testing.T) {
 	st, err := directory.ParseStatement(good)
 	must(t, err)
 	payload := st.Payload()
+	application, _ := n.applies(n.candidate("jm"))
+	thief, claimed := newHolder(t), n.candidate("ca")
+	claimed.key = thief
+	forged, _ := n.applies(claimed)
 	other := newNetwork(t)
 	otherMX := other.candidate("mx")
 	other.take(otherMX)
@@ -166,6 +170,9 @@ func TestTray(t *testing.T) {
 		statement  []byte
 	}{
 		{"another state's", "not-allowed", foreign, good},
+		{"an application of a state that it invents", "not-allowed", foreign, directory.Attach(forged,
+			thief.sign(directory.RoleState, forged), br.key.sign(directory.RoleConsent, forged))},
+		{"an application with its consent", "not-allowed", foreign, directory.Attach(application, br.key.sign(directory.RoleConsent, application))},
 		{"unsigned", "signers", node, directory.Attach(payload)},
 		{"by a stranger's key", "signers", node, n.drafted(mx, "x.org:1", newHolder(t).sign(directory.RoleState, payload))},
 		{"by another state", "signers", node, directory.Attach(payload, br.key.sign(directory.RoleState, payload))},
