@@ -424,9 +424,9 @@ func (c *change) addKeys(had []authority.Fingerprint, keys []Key) ([]authority.F
 	for _, k := range keys {
 		f := k.Public.Fingerprint()
 		if _, ok := c.next.keys.get(f); ok {
-			return nil, conflict("key-in-use", "a key is, or was, declared already")
+			return nil, keyInUse()
 		}
-		c.next.keys = c.next.keys.with(f, &keyRecord{Key: k, owner: c.st.subject})
+		c.next.keys = c.next.keys.with(f, &keyRecord{Key: k, owner: c.st.subject, declared: c.position, held: c.st.by(f)})
 		all = append(all, f)
 	}
 	return all, nil
@@ -455,6 +455,8 @@ func (c *change) complete(keys []authority.Fingerprint, needed []KeyPurpose) err
 
 func denied(code, say string) error   { return fault.New(fault.Denied, code, opApply, say) }
 func conflict(code, say string) error { return fault.New(fault.Conflict, code, opApply, say) }
+
+func keyInUse() error { return conflict("key-in-use", "a key is, or was, declared already") }
 
 func unknownSubject() error {
 	return denied("unknown-subject", "the directory does not know the subject of the statement")

@@ -122,18 +122,44 @@ func (c *change) recover(body NewKeys) error {
 	if err := c.consented(func(others int) int { return (others + 2) / 3 }, demands...); err != nil {
 		return err
 	}
-	fresh, err := c.addKeys(nil, body.Keys.Keys)
-	if err != nil {
-		return err
-	}
-	for _, f := range fresh {
-		c.changeKey(f, func(k *keyRecord) { k.recovering = true })
+	for _, k := range body.Keys.Keys {
+		if err := c.claim(k); err != nil {
+			return err
+		}
 	}
 	old, _ := c.next.statePanel(state, logged)
 	return c.putState(func(r *stateRecord) {
 		r.recovery = &recovery{hash: c.st.hash, position: c.position, new: body, old: old}
 		r.last = c.st.hash
 	})
+}
+
+// claim declares a key of a recovery. Whoever saw it while stewards and states signed, the thief or one of those asked, could
+// declare it first, at every attempt again, for to declare a key of an authority takes no proof that it is held. Such a
+// declaration gives way. PROTOCOL 4.14, 4.20.
+func (c *change) claim(k Key) error {
+	f := k.Public.Fingerprint()
+	if known, ok := c.next.keys.get(f); ok {
+		if !c.squatted(f, known) {
+			return keyInUse()
+		}
+		c.disown(known.owner, f)
+	}
+	c.next.keys = c.next.keys.with(f, &keyRecord{Key: k, owner: c.st.subject, declared: c.position, held: c.st.by(f), recovering: true})
+	return nil
+}
+
+// squatted reports whether a key was declared after this statement was drafted, by somebody who did not prove to hold it,
+// while this statement does.
+func (c *change) squatted(f authority.Fingerprint, known *keyRecord) bool {
+	return known.declared > c.st.position && !known.held && !known.recovering && !known.owner.IsNetwork() && c.st.by(f)
+}
+
+// disown takes a key from the keys of who declared it.
+func (c *change) disown(owner Subject, f authority.Fingerprint) {
+	r, _ := c.next.record(owner)
+	r.keys = slices.DeleteFunc(slices.Clone(r.keys), func(o authority.Fingerprint) bool { return o == f })
+	c.store(owner, r)
 }
 
 // consented demands, beside the others, a key each of some of the other states that were ever admitted. Suspension

@@ -437,3 +437,87 @@ func TestOldRecoveryReplayed(t *testing.T) {
 	payload, err = w.draft().Recover(mx, recovery1("q-1"))
 	w.do(payload, err, by)
 }
+
+// PROTOCOL 4.14, 4.20: who saw the keys of a recovery before it was logged declares one of them first, wherever a state may
+// alone. It does not stall the recovery, and the key is not theirs afterwards.
+func TestKeysOfARecoveryDeclaredFirst(t *testing.T) {
+	r1 := public("r-1").Fingerprint()
+	squats := map[string]func(w *world){
+		"by the thief, of an authority": func(w *world) {
+			payload, err := w.draft().RotateAuthorityKeys(nameOf("mx/fgr"), &formatv1.RotateAuthorityKeys{Add: declared(PurposeSign, "r-1")})
+			w.do(payload, err, byMX)
+		},
+		"by the thief, of the state": func(w *world) {
+			payload, err := w.draft().RotateState(stateOf("mx"), &formatv1.RotateState{Keys: declared(PurposeState, "mx-1", "r-1"), Threshold: 1})
+			w.do(payload, err, byMX+" new:mx-1")
+		},
+		"by another state, as a witness, and revoked": func(w *world) {
+			node := nodeOf("jm/node/primary")
+			payload, err := w.draft().RotateNode(node, &formatv1.RotateNode{Add: declared(PurposeWitness, "r-1")})
+			w.do(payload, err, stateKeys("jm"))
+			payload, err = w.draft().RevokeKey(OfNode(node), r1, "")
+			w.do(payload, err, stateKeys("jm"))
+		},
+	}
+	for name, squat := range squats {
+		t.Run(name, func(t *testing.T) {
+			w := watched(t)
+			payload, err := w.draft().Recover(stateOf("mx"), recovery1("r-1", "r-2"))
+			squat(w)
+			before, _ := w.view().Holder(r1)
+			w.do(payload, err, stewards+" "+byRecovering+w.consents("mx", most))
+			if h, _ := w.view().Holder(r1); h.Owner != OfState(stateOf("mx")) || h.Status != KeyPending || h.Purpose != PurposeState {
+				t.Errorf("the key is %s to %s of %s", h.Status, h.Purpose, h.Owner)
+			}
+			for _, h := range w.view().Keys(before.Owner) {
+				if h.Fingerprint == r1 {
+					t.Errorf("the key still stands with %s", before.Owner)
+				}
+			}
+			veto, err := w.draft().Veto(stateOf("mx"))
+			w.refuse(veto, err, "state:r-1", "signers")
+			complete, err := w.completion(w.head(w.now, three...), w.head(w.now.Add(RecoveryTime), three...))
+			w.do(complete, err, byRecovering)
+			confirm, err := w.draft().Confirm(stateOf("mx"))
+			w.do(confirm, err, "state:r-1 state:r-2")
+		})
+	}
+}
+
+// PROTOCOL 4.14: only such a declaration gives way: none of before the recovery was drafted, none by who holds the key, none
+// to a recovery that does not show that its maker does, none of the network.
+func TestKeysThatNoRecoveryTakes(t *testing.T) {
+	mx, jm := stateOf("mx"), stateOf("jm")
+	refused := func(name string, before, after func(w *world), proofs string) {
+		t.Run(name, func(t *testing.T) {
+			w := watched(t)
+			before(w)
+			body := recovery1("r-1", "r-2")
+			body.Threshold = 1
+			payload, err := w.draft().Recover(mx, body)
+			after(w)
+			w.refuse(payload, err, stewards+proofs+w.consents("mx", most), "key-in-use")
+		})
+	}
+	add := func(w *world) {
+		payload, err := w.draft().RotateAuthorityKeys(nameOf("jm/fgr"), &formatv1.RotateAuthorityKeys{Add: declared(PurposeSign, "r-1")})
+		w.do(payload, err, stateKeys("jm"))
+	}
+	nothing := func(*world) {}
+	refused("declared before", add, nothing, " new:r-1 new:r-2")
+	refused("not shown to be held", nothing, add, " new:r-2")
+	refused("held by who declared it", nothing, func(w *world) {
+		payload, err := w.draft().RotateState(jm, &formatv1.RotateState{Keys: declared(PurposeState, "jm-1", "r-1"), Threshold: 2})
+		w.do(payload, err, stateKeys("jm")+" new:jm-1 new:r-1")
+	}, " new:r-1 new:r-2")
+	refused("of the network", nothing, func(w *world) {
+		payload, err := w.draft().RotateHub(hubWith("r-1"))
+		w.do(payload, err, stewards)
+	}, " new:r-1 new:r-2")
+	refused("of another recovery", nothing, func(w *world) {
+		body := recovery1("r-1", "q-1")
+		body.Threshold = 1
+		payload, err := w.draft().Recover(jm, body)
+		w.do(payload, err, stewards+" new:q-1"+w.consents("jm", most))
+	}, " new:r-1 new:r-2")
+}

@@ -349,6 +349,11 @@ func (c *change) put(r record) {
 	if _, known := c.next.limited.get(subject); !known {
 		c.next.limited = c.next.limited.with(subject, struct{}{})
 	}
+	c.store(subject, r)
+}
+
+// store is put for what bars nobody.
+func (c *change) store(subject Subject, r record) {
 	switch {
 	case isAuthority(subject):
 		old, _ := c.next.authorities.get(subject.name)

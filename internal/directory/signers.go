@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -180,6 +181,11 @@ func (st Statement) count(role Role) int {
 		}
 	}
 	return n
+}
+
+// by reports whether a key signed, in whatever role.
+func (st Statement) by(f authority.Fingerprint) bool {
+	return slices.ContainsFunc(st.signatures, func(s Signature) bool { return s.Key == f })
 }
 
 // twoPersons refuses a steward who counter-signs what they verified themselves. PROTOCOL 4.5.

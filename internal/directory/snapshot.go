@@ -72,6 +72,9 @@ type keyRecord struct {
 	owner   Subject
 	rotated mark
 	revoked mark
+	// declared is the position of the statement that declared it; held: that one was signed with it too.
+	declared uint64
+	held     bool
 	// recovering: it signs nothing until a recovery takes effect.
 	recovering bool
 }
