@@ -38,8 +38,12 @@ func (h Head) IsZero() bool { return len(h.note) == 0 }
 // Position is the log entry that the head ends with; its size.
 func (h Head) Position() uint64 { return uint64(h.Size) }
 
-// With is the head with more cosignature lines. Errors: Invalid "malformed", TooLarge.
+// With is the head with more cosignature lines. Errors: Invalid "malformed"; TooLarge, also of more than 99 cosignatures.
+// PROTOCOL 11.6.
 func (h Head) With(lines ...[]byte) (Head, error) {
+	if len(h.signatures)+len(lines) > merkle.MaxSignatures {
+		return Head{}, fault.New(fault.TooLarge, "too-many", opHead, "a head has at most 99 cosignatures")
+	}
 	note := h.Note()
 	for _, line := range lines {
 		if _, err := merkle.ParseLine(line); err != nil {

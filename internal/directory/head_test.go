@@ -264,3 +264,18 @@ func TestHeadWithJunk(t *testing.T) {
 		t.Error("a head without signature was read")
 	}
 }
+
+// PROTOCOL 11.6: a head has at most 99 cosignatures, or a standard client does not read it.
+func TestHeadWithTooMany(t *testing.T) {
+	w := witnessing(t, "mx")
+	var lines [][]byte
+	for n := range 99 {
+		lines = append(lines, fmt.Appendf(nil, "— witness-%d AAAAAAAAAAA=\n", n))
+	}
+	if h, err := w.head(w.now).With(lines...); err != nil || w.s.CheckLog(h) != nil {
+		t.Errorf("99 cosignatures: %v", err)
+	}
+	if _, err := w.head(w.now, "mx/node/primary").With(lines...); code(err) != "too-many" {
+		t.Errorf("100 cosignatures: %v", err)
+	}
+}

@@ -17,6 +17,9 @@ import (
 // algCosignature is the signature type of a C2SP tlog-cosignature, "cosignature/v1". PROTOCOL 11.6.
 const algCosignature = 4
 
+// MaxSignatures is the most signatures of a note, the log's own included: standard clients read no more. PROTOCOL 11.6.
+const MaxSignatures = 100
+
 // linePrefix begins a signature line of a note: an em dash and a space.
 const linePrefix = "— "
 

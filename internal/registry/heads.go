@@ -205,11 +205,14 @@ func (h *heads) count(r *round) error {
 	return nil
 }
 
-// lines are those of a round, in order of state.
+// lines are those of a round, one of a state: where it has one among the witnesses now, that counts before too. A head has
+// room for 99. PROTOCOL 11.6.
 func (r *round) lines() [][]byte {
 	var all [][]byte
-	for _, line := range r.votes {
-		all = append(all, line)
+	for v, line := range r.votes {
+		if _, now := r.votes[voter{state: v.state}]; !v.past || !now {
+			all = append(all, line)
+		}
 	}
 	slices.SortFunc(all, bytes.Compare)
 	return all

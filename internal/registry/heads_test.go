@@ -484,3 +484,21 @@ func TestHeadBudget(t *testing.T) {
 	}
 	t.Logf("%d states: %d bytes with %d cosignatures, %d bytes asked", len(labels), len(head.Note()), lines, len(head.Note())/max(1, lines+1))
 }
+
+// PROTOCOL 11.6: states that change keys between two heads do not fill the head with two lines each.
+func TestOneLineOfAState(t *testing.T) {
+	states := map[string]authority.State{}
+	for _, s := range []string{"mx", "jm", "br"} {
+		state, err := authority.ParseState(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states[s] = state
+	}
+	mx, jm, br := states["mx"], states["jm"], states["br"]
+	got := registry.RoundLines(map[authority.State][]byte{mx: []byte("mx before"), jm: []byte("jm before")},
+		map[authority.State][]byte{mx: []byte("mx now"), br: []byte("br now")})
+	if all := string(bytes.Join(got, []byte(", "))); all != "br now, jm before, mx now" {
+		t.Errorf("lines: %s", all)
+	}
+}
