@@ -21,10 +21,9 @@ import (
 
 // office is where stewards and administrators sit: a folder, and a real hub on loopback.
 type office struct {
-	t                *testing.T
-	dir, hub, FP     string
-	hubDaemon        *hub.Daemon
-	passphrase, home string
+	t            *testing.T
+	dir, hub, FP string
+	hubDaemon    *hub.Daemon
 }
 
 // newOffice founds a network with two stewards, ana and luis, and starts its hub.

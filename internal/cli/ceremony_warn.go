@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/enlace-network/enlace/internal/directory"
-	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
 
 // warnings are what a person must not overlook before signing: who speaks changes, or it cannot be undone.
@@ -94,16 +93,4 @@ func (w signers) missing(st directory.Statement, now directory.View) []string {
 		}
 	}
 	return all
-}
-
-func recoveryOf(st directory.Statement) (hash [32]byte) {
-	switch st.Kind() {
-	case directory.KindCompleteRecovery:
-		copy(hash[:], saidIn(st, &formatv1.CompleteRecovery{}).GetRecovery())
-	case directory.KindSettle:
-		copy(hash[:], saidIn(st, &formatv1.Settle{}).GetRecovery())
-	case directory.KindVeto:
-		copy(hash[:], saidIn(st, &formatv1.Veto{}).GetRecovery())
-	}
-	return hash
 }
