@@ -15,9 +15,10 @@ const opApply = "apply statement"
 // facts alone. A nil snapshot takes a genesis and nothing else. On error the entry is to be skipped (Skip).
 //
 // Errors: Denied ("wrong-network", "signers", "unknown-subject", "revoked", "retired", "reinstated", "term", "too-soon",
-// "unknown-key", "unknown-node", "unknown-group", "unknown-instrument", "unknown-recovery", "wrong-head", "unconfirmed"), Conflict ("not-next", "already-admitted", "already-founded", "key-in-use", "duplicate"),
-// "held", "too-late", "vetoed", "not-vetoed", "not-as-confirmed", "wrong-rules"), Retry ("behind": it was made at a position
-// this log has not reached), Invalid ("bad-signature" and bodies that do not fit the moment). PROTOCOL 4.15. Retry
+// "unknown-key", "unknown-node", "unknown-group", "unknown-instrument", "unknown-recovery", "wrong-head", "unconfirmed"),
+// Conflict ("not-next", "already-admitted", "already-founded", "key-in-use", "duplicate", "held", "too-late", "vetoed",
+// "not-vetoed", "not-as-confirmed", "wrong-rules"), Retry ("behind": it was made at a position this log has not reached),
+// Invalid ("bad-signature", "too-many" and bodies that do not fit the moment). PROTOCOL 4.15. Retry
 // "newer-rules" is no refusal of the entry: this program cannot tell what it says. The reader halts, with what it has,
 // and never takes Skip; see Snapshot.Rules. PROTOCOL 4.21.
 func Apply(s *Snapshot, st Statement) (*Snapshot, error) {
