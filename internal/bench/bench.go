@@ -37,7 +37,7 @@ type Figure struct {
 type Report map[string]map[string]Figure
 
 // Rows are the rows this version measures.
-func Rows() []string { return []string{directedRow, latencyRow, fanoutRow, idleRow} }
+func Rows() []string { return []string{directedRow, latencyRow, fanoutRow, idleRow, directoryRow} }
 
 // Options of a run.
 type Options struct {
@@ -50,7 +50,8 @@ type Options struct {
 	// Idle is how long the idle network is watched; 10 minutes if zero.
 	Idle time.Duration
 
-	fan fanSize
+	fan  fanSize
+	book bookSize
 }
 
 // Run measures the floor before and after ours, in a process that holds nothing else then: a large heap spares a floor
@@ -74,7 +75,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		o.Dir = dir
 	}
 	r := Report{}
-	for _, part := range []func(context.Context, Report) error{o.messages, o.alerts, o.idle} {
+	for _, part := range []func(context.Context, Report) error{o.messages, o.alerts, o.idle, o.register} {
 		if err := part(ctx, r); err != nil {
 			return nil, err
 		}

@@ -161,3 +161,18 @@ func BenchmarkCatchUp(b *testing.B) {
 	}
 	b.ReportMetric(f.catch[0], "alerts/s")
 }
+
+// TestRegister measures the row of the directory on a small log: whatever the figures are, every one is there.
+func TestRegister(t *testing.T) {
+	o := Options{What: []string{directoryRow}, Dir: t.TempDir(), Tell: func(line string) { t.Log(line) },
+		book: bookSize{authorities: 400, statements: 1000}}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, goal := range map[string]float64{"verify_s": verifyGoal, "load_s": loadGoal, "who_p99_ms": whoGoal, "heap_mb": heapGoal} {
+		if f := r[directoryRow][name]; f.Ours <= 0 || f.Goal != goal {
+			t.Errorf("%s = %+v, want a figure and the goal %v", name, f, goal)
+		}
+	}
+}
