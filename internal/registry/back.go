@@ -21,8 +21,6 @@ import (
 
 const (
 	opReturn = "return entries"
-	// maxReturns is how many may be under way, of nodes, and as many of callers who are not known.
-	maxReturns = 4
 	// longestReturn is how long one may take: a log of 60 MB at 100 kbit/s.
 	longestReturn = 2 * time.Hour
 	// maxReturned is the most bytes of entries in one.
@@ -37,22 +35,22 @@ const (
 // Retry "busy", "too-slow". PROTOCOL 11.11.
 func (s *Service) Return(stream grpc.ClientStreamingServer[directoryv1.ReturnRequest, directoryv1.ReturnResponse]) error {
 	by, _ := wire.PeerFrom(stream.Context())
-	places := s.strange
+	at := &s.strange
 	if by.IsNode() {
-		places = s.returning
+		at = &s.returning
 	}
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	default:
-		return fault.New(fault.Retry, "busy", opReturn, "others give entries back just now")
+	place, ctx, err := at.take(stream.Context(), by)
+	if err != nil {
+		return err
 	}
+	defer place.leave()
 	r, err := s.spool()
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	ctx, cancel := context.WithTimeout(stream.Context(), longestReturn)
+	r.bring = place.bring
+	ctx, cancel := context.WithTimeoutCause(ctx, longestReturn, fault.New(fault.Retry, "too-slow", opReturn, "the entries take too long to come"))
 	defer cancel()
 	head, err := r.receive(ctx, stream)
 	if err != nil {
@@ -76,6 +74,7 @@ type returned struct {
 	next   uint64              // position of the next; 0 before the first
 	owed   uint64              // invalid entries less the valid ones since; see debt
 	bytes  int
+	bring  func(bytes int) // told of each entry that the hub lacks and that holds
 }
 
 func (s *Service) spool() (*returned, error) {
@@ -110,20 +109,18 @@ func sweepSpools(data string) error {
 // receive takes entries up to the head, which is the last message.
 func (r *returned) receive(ctx context.Context, stream grpc.ClientStreamingServer[directoryv1.ReturnRequest, directoryv1.ReturnResponse]) (directory.Head, error) {
 	for {
-		m, err := stream.Recv()
+		m, err := receiveIn(ctx, stream)
 		switch {
 		case errors.Is(err, io.EOF):
 			return directory.Head{}, fault.New(fault.Invalid, "malformed", opReturn, "no head came after the entries")
 		case err != nil:
 			return directory.Head{}, err
-		case ctx.Err() != nil:
-			return directory.Head{}, fault.New(fault.Retry, "too-slow", opReturn, "the entries take too long to come")
 		case len(m.GetHead()) == 0:
 			err = r.take(m.GetPosition(), m.GetStatement())
 		case m.GetPosition() != 0 || len(m.GetStatement()) > 0:
 			err = fault.New(fault.Invalid, "malformed", opReturn, "a message has an entry or a head")
 		default:
-			return lastOf(stream, m.GetHead())
+			return lastOf(ctx, stream, m.GetHead())
 		}
 		if err != nil {
 			return directory.Head{}, err
@@ -131,13 +128,32 @@ func (r *returned) receive(ctx context.Context, stream grpc.ClientStreamingServe
 	}
 }
 
+// receiveIn is the next message, or why the stream is given up.
+func receiveIn(ctx context.Context, stream grpc.ClientStreamingServer[directoryv1.ReturnRequest, directoryv1.ReturnResponse]) (*directoryv1.ReturnRequest, error) {
+	type arrived struct {
+		m   *directoryv1.ReturnRequest
+		err error
+	}
+	next := make(chan arrived, 1)
+	go func() { // the handler's return ends the stream, and with it what waits here
+		m, err := stream.Recv()
+		next <- arrived{m, err}
+	}()
+	select {
+	case a := <-next:
+		return a.m, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // lastOf reads the head and sees that nothing follows.
-func lastOf(stream grpc.ClientStreamingServer[directoryv1.ReturnRequest, directoryv1.ReturnResponse], note []byte) (directory.Head, error) {
+func lastOf(ctx context.Context, stream grpc.ClientStreamingServer[directoryv1.ReturnRequest, directoryv1.ReturnResponse], note []byte) (directory.Head, error) {
 	head, err := directory.ParseHead(note)
 	if err != nil {
 		return directory.Head{}, err
 	}
-	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+	if _, err := receiveIn(ctx, stream); !errors.Is(err, io.EOF) {
 		return directory.Head{}, fault.New(fault.Invalid, "malformed", opReturn, "something came after the head")
 	}
 	return head, nil
@@ -169,8 +185,9 @@ func (r *returned) take(position uint64, entry []byte) error {
 		if r.owed++; !storable(entry, r.base.NetworkID()) || r.owed > maxDebt {
 			return fault.Wrap(err, fault.Invalid, "invalid-entries", opReturn, "entries come that no reader of the log would have stored")
 		}
-	} else if r.owed > 0 {
-		r.owed--
+	} else {
+		r.owed -= min(r.owed, 1)
+		r.bring(len(entry))
 	}
 	return r.log.Append(entry)
 }

@@ -376,3 +376,26 @@ func without(t *testing.T, head directory.Head, w *watcher) []byte {
 	}
 	return out
 }
+
+// TestReturnsThatBringNothing: callers who hold all places for giving entries back make room for one who has them.
+// PROTOCOL 11.11.
+func TestReturnsThatBringNothing(t *testing.T) {
+	n, _, all, _, b := lived(t)
+	h := n.serve(t.TempDir(), "127.0.0.1:0", nil)
+	ctx := within(t, 60*time.Second)
+	stranger := h.dial(n.candidate("ca"))
+	for range 4 {
+		stream, err := stranger.Return(ctx)
+		must(t, err)
+		must(t, stream.Send(&directoryv1.ReturnRequest{Position: 1, Statement: b.entries[0]}))
+	}
+	api := h.dial(all[0].member)
+	eventually(t, func() bool {
+		_, err := (back{b.entries[:1], nil}).give(ctx, api, 1)
+		return fault.CodeOf(err) == "busy"
+	})
+	n.ahead.Add(int64(11 * time.Second))
+	if _, err := b.give(ctx, api, 1); err != nil {
+		t.Errorf("Return beside four that bring nothing: %v", err)
+	}
+}

@@ -105,7 +105,7 @@ type Service struct {
 	held      *held      // guarded by proposing
 
 	// A place for each Return under way: of nodes, and of callers who are not known.
-	returning, strange chan struct{}
+	returning, strange places
 
 	broken   chan struct{}
 	breaking sync.Once
@@ -141,7 +141,7 @@ func OpenService(o ServiceOptions) (*Service, error) {
 	o = o.filled()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Service{o: o, book: newBook(), current: &directory.Current{}, notes: o.Log, budgets: budgets{},
-		returning: make(chan struct{}, maxReturns), strange: make(chan struct{}, maxReturns), broken: make(chan struct{}), stop: stop, done: ctx.Done()}
+		returning: places{now: o.Now}, strange: places{now: o.Now}, broken: make(chan struct{}), stop: stop, done: ctx.Done()}
 	for _, open := range []func() error{s.openLog, s.read, s.openTiles, s.openGate, s.openCards, s.openHeads, s.openTray} {
 		if err := open(); err != nil {
 			return nil, errors.Join(err, s.Close())
