@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// fan is a power of two. With two levels of it, at 60,000 keys a leaf holds about 15.
-const fan = 64
+// fan is how many ways each of three levels leads. At 60,000 keys a leaf holds about 15.
+const fan = 16
 
-// index is an immutable map. A change copies its root (0.5 KiB), one branch (1.5 KiB) and one leaf, so it stays cheap at
-// tens of thousands of keys, and every older index goes on as it was.
+// index is an immutable map. A change copies one table of each level and one leaf, a good kilobyte at tens of thousands
+// of keys, and every older index goes on as it was.
 type index[K comparable, V any] struct {
 	seed maphash.Seed
-	root *[fan]*branch[K, V]
+	root *[fan]*[fan]*[fan]leaf[K, V]
 	size int
 }
 
-type branch[K comparable, V any] [fan][]slot[K, V]
+type leaf[K comparable, V any] []slot[K, V]
 
 type slot[K comparable, V any] struct {
 	key   K
@@ -25,63 +25,84 @@ type slot[K comparable, V any] struct {
 }
 
 func newIndex[K comparable, V any]() index[K, V] {
-	return index[K, V]{seed: maphash.MakeSeed(), root: &[fan]*branch[K, V]{}}
+	return index[K, V]{seed: maphash.MakeSeed(), root: &[fan]*[fan]*[fan]leaf[K, V]{}}
 }
 
-// place is where a key belongs: in which branch, and in which leaf of it.
-func (x index[K, V]) place(k K) (int, int) {
+// place is where a key belongs on each level.
+func (x index[K, V]) place(k K) (a, b, c uint64) {
 	h := maphash.Comparable(x.seed, k)
-	return int(h % fan), int(h / fan % fan)
+	return h % fan, h / fan % fan, h / fan / fan % fan
 }
 
 func (x index[K, V]) get(k K) (V, bool) {
-	i, j := x.place(k)
-	if b := x.root[i]; b != nil {
-		leaf := &b[j]
-		for n := range *leaf {
-			if (*leaf)[n].key == k {
-				return (*leaf)[n].value, true
-			}
+	a, b, c := x.place(k)
+	if x.root[a] != nil && x.root[a][b] != nil {
+		of := x.root[a][b][c]
+		if at := of.find(k); at >= 0 {
+			return of[at].value, true
 		}
 	}
 	var none V
 	return none, false
 }
 
+func (l leaf[K, V]) find(k K) int {
+	for i := range l {
+		if l[i].key == k {
+			return i
+		}
+	}
+	return -1
+}
+
 func (x index[K, V]) with(k K, v V) index[K, V] {
-	i, j := x.place(k)
-	root, grown := *x.root, branch[K, V]{}
-	if root[i] != nil {
-		grown = *root[i]
+	a, b, c := x.place(k)
+	root := copied(x.root)
+	root[a] = copied(root[a])
+	root[a][b] = copied(root[a][b])
+	old := root[a][b][c]
+	if at := old.find(k); at >= 0 {
+		changed := slices.Clone(old)
+		changed[at].value = v
+		root[a][b][c] = changed
+		return index[K, V]{seed: x.seed, root: root, size: x.size}
 	}
-	leaf := make([]slot[K, V], len(grown[j]), len(grown[j])+1)
-	copy(leaf, grown[j])
-	size := x.size
-	if at := slices.IndexFunc(leaf, func(p slot[K, V]) bool { return p.key == k }); at >= 0 {
-		leaf[at].value = v
-	} else {
-		leaf = append(leaf, slot[K, V]{k, v})
-		size++
+	longer := make(leaf[K, V], len(old), len(old)+1)
+	copy(longer, old)
+	root[a][b][c] = append(longer, slot[K, V]{k, v})
+	return index[K, V]{seed: x.seed, root: root, size: x.size + 1}
+}
+
+// copied is a table like another, or an empty one.
+func copied[T any](table *[fan]T) *[fan]T {
+	var other [fan]T
+	if table != nil {
+		other = *table
 	}
-	grown[j] = leaf
-	root[i] = &grown
-	return index[K, V]{seed: x.seed, root: &root, size: size}
+	return &other
 }
 
 // all visits every entry, in no order.
 func (x index[K, V]) all() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		for _, b := range x.root {
-			if b == nil {
-				continue
-			}
-			for _, leaf := range b {
-				for _, p := range leaf {
-					if !yield(p.key, p.value) {
-						return
+		for _, a := range x.root {
+			for _, b := range orEmpty(a) {
+				for _, l := range orEmpty(b) {
+					for _, s := range l {
+						if !yield(s.key, s.value) {
+							return
+						}
 					}
 				}
 			}
 		}
 	}
+}
+
+// orEmpty is the table, to be ranged over where there is none.
+func orEmpty[T any](table *[fan]T) []T {
+	if table == nil {
+		return nil
+	}
+	return table[:]
 }
