@@ -102,6 +102,7 @@ func (f *Follower) path(position uint64) ([]*directory.Snapshot, error) {
 		upTo := int(position - steps[0].Position() + 1)
 		return append(append([]*directory.Snapshot(nil), f.beyond.turns...), steps[:upTo]...), nil
 	}
+	f.reread++
 	// Seldom: a head that ends long before what was stored meanwhile. Its part of the log is read again.
 	var turns []*directory.Snapshot
 	s := f.history.Newest()

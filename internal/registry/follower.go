@@ -95,6 +95,7 @@ type Follower struct {
 	rules     error            // the log goes on by rules that are not known here
 	suspect   bool             // what a peer gave did not fit this node's copy
 	valid     uint64           // valid entries that were taken, whoever brought them
+	reread    int              // how often a part of the log was
 	strays    bool             // the hub of this session sends another log
 	gleaned   [][]byte         // restrictions that OnSight is to be told of once mu is given back
 	refused   []directory.Hash // restrictions of peers that are over, or add nothing; the newest 256
