@@ -58,11 +58,11 @@ func TestRestart(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	w := newWorld(t)
 	mx, us := w.admit("mx"), w.admit("us")
-	w.start(func(o *bus.Options) { o.Lifetime = 5 * time.Second })
+	w.start(func(o *bus.Options) { o.Lifetime = 8 * time.Second })
 	from, to := mx.read(), us.read()
 	since := to.Status().Connected
 	var want []string
-	for end := time.Now().Add(11 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(17 * time.Second); time.Now().Before(end); time.Sleep(4 * time.Millisecond) {
 		text := fmt.Sprintf("%06d", len(want))
 		if err := from.publish(text); err != nil {
 			t.Fatal(err)

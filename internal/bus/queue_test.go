@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,9 +33,17 @@ func (q *queue) hand(t interface{ Fatalf(string, ...any) }, m *nats.Msg) {
 // while something at or before it is not done, nothing is handed out twice, and in the end all is acknowledged.
 func TestAcknowledgedInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
+		var mu sync.Mutex // the queue also acknowledges from a timer
 		done := map[uint64]bool{}
 		highest := uint64(0)
+		finished := func(number uint64) {
+			mu.Lock()
+			defer mu.Unlock()
+			done[number] = true
+		}
 		q := newQueue(func(_ authority.State, target string) {
+			mu.Lock()
+			defer mu.Unlock()
 			d, _ := parseDelivery(target)
 			for n := uint64(1); n <= d.number; n++ {
 				if !done[n] {
@@ -73,7 +82,7 @@ func TestAcknowledgedInOrder(t *testing.T) {
 				}
 				if len(out) > 0 {
 					i := rapid.IntRange(0, len(out)-1).Draw(t, "finish")
-					done[out[i].number] = true
+					finished(out[i].number)
 					q.finish(out[i])
 					out = slices.Delete(out, i, i+1)
 				}
@@ -83,9 +92,11 @@ func TestAcknowledgedInOrder(t *testing.T) {
 			out = append(out, q.next())
 		}
 		for _, it := range out {
-			done[it.number] = true
+			finished(it.number)
 			q.finish(it)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if highest != uint64(come) {
 			t.Fatalf("acknowledged up to %d of %d", highest, come)
 		}

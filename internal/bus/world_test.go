@@ -66,9 +66,13 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
+// patience is the least that a test waits for what comes by itself: what is promised sooner is measured by its test.
+const patience = 30 * time.Second
+
 // soon waits for something to become true.
 func soon(t testing.TB, d time.Duration, what string, is func() bool) {
 	t.Helper()
+	d = max(d, patience)
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if is() {
 			return
