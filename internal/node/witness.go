@@ -59,10 +59,10 @@ func (t *trouble) raise(err error, at time.Time) {
 	t.last, t.at = err, at
 }
 
-func (t *trouble) newest() (error, time.Time) {
+func (t *trouble) newest() (time.Time, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.last, t.at
+	return t.at, t.last
 }
 
 // troubleShown is how long an alarm about the directory keeps the monitor red, where nothing else tells of it.
@@ -77,7 +77,7 @@ func (m monitor) directory() []*operatorv1.Component {
 	if s.Halted != nil {
 		text += "; " + fault.As(s.Halted).Say
 	}
-	if last, at := m.d.trouble.newest(); last != nil && m.d.Clock().Sub(at) < troubleShown {
+	if at, last := m.d.trouble.newest(); last != nil && m.d.Clock().Sub(at) < troubleShown {
 		healthy, text = false, text+"; "+fault.As(last).Say
 	}
 	all := []*operatorv1.Component{{Name: "directory", Healthy: healthy, Text: text, Since: milli(s.Since)}}
