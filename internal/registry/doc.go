@@ -11,6 +11,49 @@
 // a follower verifies every entry from the genesis on, whose fingerprint it was given by a person (promises P6, P9).
 // The room imports no door and no ledger. PROTOCOL 4.15 and chapter 11.
 //
+// # A node's folder
+//
+//	directory.log       the log as the hub or a peer sent it, confirmed or not
+//	confirmed           the newest confirmed head, a signed note: up to it the log is in force
+//	directory.verified  how far this node has verified its log, signed by itself ([Verified]); may be missing
+//	on-sight.log        restrictions that came by another road than the log, in the format of the log
+//	on-sight.since      when they came, in JSON; may be lost
+//	kept/               statements handed in here that wait for the hub, one file each
+//	proofs/             what the hub was caught at, one file each: ".json" binds, ".resolved" does not
+//	contact             when the hub was last heard; may be lost
+//	cards/              contact cards
+//	mend.log            what a peer gives just now; deleted at the next mending
+//
+// Beside them is the witness's memory, which room witness describes.
+//
+// # States of a node, and how it leaves them
+//
+// Each of these is shown by [Follower.Status] or raised as an alarm. In all of them what was confirmed stays in force and
+// restrictions come from peers. By itself a node leaves
+//
+//   - "disk-full" once there is space, and a broken disk by stopping, so that the next start finds what the disk has;
+//   - a hub that is silent, recovering ("recovering"), or shorter than the confirmed log ("beyond-log"): it is dialled again,
+//     and given what it has lost;
+//   - no quorum: what is stored waits, and comes into force when a head is confirmed.
+//
+// A person is needed
+//
+//   - at "newer-rules": install the newer program; it goes on where this one stopped;
+//   - at "fork": look into the proof, then [Resolve] it with the node stopped;
+//   - at "wrong-anchor": correct the head that was configured, or delete directory.log as below;
+//   - at "damaged-head", "damaged-log" and "damaged-proof": as the error's hint says;
+//   - at "beyond-log", "withheld", "invalid-entries" or "not-consistent" that stays with an honest hub: this node stores
+//     entries that the network does not have, be it that the hub lost them before anybody confirmed them. Stop the node,
+//     delete directory.log, leave everything else, start it: the log comes anew from hub or peers, has to come to the head
+//     in the file confirmed, and those who witnessed there have a say in what follows. Restrictions that only the deleted
+//     tail had are lost unless a peer has them: hand them in again. The tail is not cut without a person, because a node
+//     cannot tell a hub that lost it from one that shows another log.
+//
+// Where this node's witness has cosigned what the network does not go on with, it cosigns nothing any more, and rightly:
+// give the node a new witness key, as room witness says. Where the file confirmed itself is of the log that the network
+// gave up, as when more than half of the witnesses were in wrong hands, it is deleted too, and a published head is
+// configured in its place.
+//
 // # The log file
 //
 //	offset 0     "enlace-log 1\n", zeros up to 512
