@@ -165,12 +165,12 @@ func BenchmarkCatchUp(b *testing.B) {
 // TestRegister measures the row of the directory on a small log: whatever the figures are, every one is there.
 func TestRegister(t *testing.T) {
 	o := Options{What: []string{directoryRow}, Dir: t.TempDir(), Tell: func(line string) { t.Log(line) },
-		book: bookSize{authorities: 400, statements: 1000}}
+		book: bookSize{authorities: 400, statements: 1000}, fan: fanSize{states: []string{"mx", "jm", "br"}}}
 	r, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, goal := range map[string]float64{"verify_s": verifyGoal, "load_s": loadGoal, "who_p99_ms": whoGoal, "heap_mb": heapGoal} {
+	for name, goal := range map[string]float64{"verify_s": verifyGoal, "load_s": loadGoal, "who_p99_ms": whoGoal, "heap_mb": heapGoal, "change_p99_ms": changeGoal} {
 		if f := r[directoryRow][name]; f.Ours <= 0 || f.Goal != goal {
 			t.Errorf("%s = %+v, want a figure and the goal %v", name, f, goal)
 		}

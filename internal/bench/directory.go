@@ -69,7 +69,11 @@ func (o Options) register(ctx context.Context, into Report) error {
 			}
 			debug.FreeOSMemory()
 		}
-		return nil
+		return o.within("change", func(dir string) error {
+			figure, err := o.changed(ctx, dir)
+			figures["change_p99_ms"] = figure
+			return err
+		})
 	})
 }
 
