@@ -415,7 +415,13 @@ func (c *change) rotate(r record, add []Key, retire []authority.Fingerprint, nee
 }
 
 func (c *change) rotateOut(f authority.Fingerprint) {
-	c.changeKey(f, func(k *keyRecord) { k.rotated = c.mark() })
+	c.changeKey(f, func(k *keyRecord) {
+		k.rotated = c.mark()
+		if k.Purpose == PurposeSeal {
+			// Nothing is sealed with it any more, and its 2 kB would be most of what a large directory holds.
+			k.Public = authority.PublicKey{}
+		}
+	})
 }
 
 // addKeys declares keys of the subject and returns them after the ones it had. A key known to the network, whoever

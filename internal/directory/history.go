@@ -18,10 +18,14 @@ type History struct {
 func (h *History) Add(s *Snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if last := len(h.kept) - 1; last < 0 || h.kept[last].changed != s.changed {
-		if len(h.kept) == remembered {
-			h.kept = append(h.kept[:0], h.kept[1:]...)
-		}
+	last := len(h.kept) - 1
+	switch {
+	case last >= 0 && h.kept[last].changed == s.changed:
+		// It answers the same about audiences, and so the keys that it has no more can be forgotten.
+		h.kept[last] = s
+	case len(h.kept) == remembered:
+		h.kept = append(append(h.kept[:0], h.kept[1:]...), s)
+	default:
 		h.kept = append(h.kept, s)
 	}
 	h.newest = s
@@ -42,7 +46,7 @@ func (h *History) Newest() *Snapshot {
 }
 
 // At answers about audiences exactly as the log up to a position does, and has that position; of keys and endpoints of
-// authorities and nodes it may know less. False if the position is beyond the log, or older than what is remembered.
+// authorities and nodes it may know less or more. False if the position is beyond the log, or older than what is remembered.
 func (h *History) At(position uint64) (*Snapshot, bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -96,6 +96,7 @@ func (s KeyStatus) String() string { return [...]string{"active", "pending", "ro
 type Holder struct {
 	// Owner is the network for steward and log keys.
 	Owner Subject
+	// Key has no Public where it is a sealing key that was rotated out: only Fingerprint is known of it then.
 	Key
 	Fingerprint authority.Fingerprint
 	Status      KeyStatus

@@ -135,8 +135,9 @@ func (l *Log) load(committed, size int64) error {
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(l.file, logStart, size-logStart), 1<<20)
 	end := int64(logStart)
+	room := make([]byte, directory.MaxStatement)
 	for end < size {
-		entry, err := readEntry(r, uint64(len(l.ends))+1)
+		entry, err := readInto(room, r, uint64(len(l.ends))+1)
 		if err != nil && end < committed {
 			return damaged(fmt.Sprintf("entry %d, at byte %d, is not what was written", len(l.ends)+1, end))
 		}
@@ -156,7 +157,10 @@ func (l *Log) cut(end int64) error {
 	return nil
 }
 
-func readEntry(r io.Reader, position uint64) ([]byte, error) {
+func readEntry(r io.Reader, position uint64) ([]byte, error) { return readInto(nil, r, position) }
+
+// readInto reads an entry into a room of the size of the largest; nil: into one of its own.
+func readInto(room []byte, r io.Reader, position uint64) ([]byte, error) {
 	frame := make([]byte, frameBytes)
 	if _, err := io.ReadFull(r, frame); err != nil {
 		return nil, err
@@ -165,7 +169,10 @@ func readEntry(r io.Reader, position uint64) ([]byte, error) {
 	if length == 0 || length > directory.MaxStatement {
 		return nil, errEntry(position)
 	}
-	entry := make([]byte, length)
+	if room == nil {
+		room = make([]byte, length)
+	}
+	entry := room[:length]
 	if _, err := io.ReadFull(r, entry); err != nil {
 		return nil, err
 	}
