@@ -105,8 +105,9 @@ func newCopy(dir string, size bookSize) (*copied, error) {
 	if err := os.WriteFile(filepath.Join(dir, "confirmed"), head, 0o600); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "", "measure", "the files could not be written")
 	}
+	now := b.now // and nothing else of the book, which is as large as what is measured
 	c := &copied{size: log.Size(), options: registry.FollowerOptions{
-		Data: dir, Fingerprint: b.last.NetworkID(), Now: func() time.Time { return b.now }, Log: zap.NewNop()}}
+		Data: dir, Fingerprint: b.last.NetworkID(), Now: func() time.Time { return now }, Log: zap.NewNop()}}
 	return c, c.equip(filepath.Join(dir, "keys"))
 }
 

@@ -36,7 +36,7 @@ type bookSize struct{ authorities, statements int }
 const designators = " verify:s-1 countersign:s-2"
 
 // writeBook founds the network, declares the authorities evenly over 34 states, and fills up with amendments and
-// rotations of keys.
+// rotations of keys in turn.
 func writeBook(size bookSize, put func(entry []byte) error) (*book, error) {
 	ca, err := rootCertificate()
 	if err != nil {
@@ -59,9 +59,11 @@ func writeBook(size bookSize, put func(entry []byte) error) (*book, error) {
 		if left <= 0 {
 			return b, nil
 		}
-		act := b.amend
-		if turn%2 == 1 {
-			act = b.rotate
+		act := func(i int, name authority.Name) error {
+			if (i+turn)%2 == 0 {
+				return b.amend(i, name)
+			}
+			return b.rotate(i, name)
 		}
 		if err := b.each(min(left, size.authorities), act); err != nil {
 			return nil, err
