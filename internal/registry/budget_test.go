@@ -99,14 +99,18 @@ func TestStateCannotFloodTheDisk(t *testing.T) {
 	h := n.start()
 	mx := h.known("mx")[0]
 	n.propose = nil
-	taken, bytes := h.flood(40, func() []byte {
-		body := &formatv1.RotateNode{}
-		for range 30 {
+	var last [][]byte
+	taken, bytes := h.flood(60, func() []byte {
+		body := &formatv1.RotateNode{Retire: last}
+		last = nil
+		for range 24 {
 			id, err := age.GenerateHybridIdentity()
 			must(t, err)
 			public, err := authority.ParsePublicKey(authority.AgeHybrid, []byte(id.Recipient().String()))
 			must(t, err)
 			body.Add = append(body.Add, directory.DeclareKey(directory.PurposeSeal, public, time.Time{}))
+			fingerprint := public.Fingerprint()
+			last = append(last, fingerprint[:])
 		}
 		payload, err := n.draft().RotateNode(mx.node, body)
 		must(t, err)
