@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
@@ -44,7 +45,7 @@ func (c *Cards) Put(card []byte) (directory.Hash, error) {
 		return hash, nil
 	}
 	if err := writeFile(path, card); err != nil {
-		return hash, fault.Wrap(err, fault.Internal, "disk", opCard, "the disk did not keep a contact card")
+		return hash, unkept(err)
 	}
 	return hash, nil
 }
@@ -142,10 +143,19 @@ func writeFile(path string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(path + unfinished) // of a full disk it would take room
 		return err
 	}
 	if err := os.Rename(path+unfinished, path); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// unkept is why writeFile failed. A full disk holds what it held, so nothing has to stop for it: Retry "disk-full".
+func unkept(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fault.Wrap(err, fault.Retry, "disk-full", opLog, "the disk is full").WithHint("free some space, then try again")
+	}
+	return broke(err)
 }

@@ -106,6 +106,7 @@ type Service struct {
 
 	// A place for each Return under way: of nodes, and of callers who are not known.
 	returning, strange places
+	following          crowd
 
 	broken   chan struct{}
 	breaking sync.Once
@@ -268,7 +269,7 @@ func (s *Service) openHeads() error {
 	path := filepath.Join(s.o.Data, settledFile)
 	s.heads = &heads{book: s.book, now: s.o.Now, keep: func(note []byte) error {
 		if err := writeFile(path, note); err != nil {
-			return s.fail(broke(err))
+			return s.fail(unkept(err))
 		}
 		return nil
 	}}
@@ -422,6 +423,10 @@ func checkCards(st directory.Statement, cards [][]byte) error {
 func (s *Service) take(st directory.Statement, cards [][]byte) (uint64, error) {
 	s.proposing.Lock()
 	defer s.proposing.Unlock()
+	// What was held came first.
+	if err := s.logHeld(); err != nil {
+		return 0, err
+	}
 	if err := s.decide(st); err != nil {
 		if position, ok := s.book.position(st.Hash()); ok {
 			return position, nil
@@ -461,6 +466,10 @@ func (s *Service) hold(st directory.Statement) error {
 	now := s.current.Load()
 	next, err := directory.Restrict(now, st)
 	if err != nil || next == now {
+		return err
+	}
+	// Here too, or one state would fill the room that is for those of all.
+	if err := s.budgets.spend(st, s.o.Now()); err != nil {
 		return err
 	}
 	if err := s.held.add(st); err != nil { // commit
@@ -543,6 +552,9 @@ func (s *Service) round() {
 	if err := s.level(); err != nil {
 		s.notes.Error("the tiles lack entries of the log", zap.Error(s.fail(err)))
 	}
+	if err := s.logHeld(); err != nil {
+		s.notes.Error("restrictions that wait were not logged", zap.Error(err))
+	}
 	s.ask()
 	now := s.o.Now()
 	if err := errors.Join(s.tray.sweep(now, s.logged), s.tokens.sweep(now)); err != nil {
@@ -554,6 +566,11 @@ func (s *Service) round() {
 func (s *Service) drain() error {
 	s.proposing.Lock()
 	defer s.proposing.Unlock()
+	return s.logHeld()
+}
+
+// logHeld is drain with proposing held.
+func (s *Service) logHeld() error {
 	if len(s.held.open) == 0 || s.gate.check() != nil {
 		return nil
 	}
@@ -577,6 +594,12 @@ func (s *Service) drain() error {
 // Follow implements enlace.directory.v1: entries, then heads. Each follower reads the log at its own pace; a slow one
 // holds up nobody and costs no queue. PROTOCOL 11.4, 11.8.
 func (s *Service) Follow(r *directoryv1.FollowRequest, stream grpc.ServerStreamingServer[directoryv1.FollowResponse]) error {
+	by, _ := wire.PeerFrom(stream.Context())
+	leave, err := s.following.join(by.String())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	t, err := s.arrive(stream.Context(), r)
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func (t *tokens) issue(state authority.State, now time.Time) (string, time.Time,
 	one := token{state, now.Add(tokenFor).Truncate(time.Second).UTC()}
 	name := nameOfToken(text)
 	if err := writeFile(filepath.Join(t.folder, name), fmt.Appendf(nil, "%s %d\n", state, one.expires.Unix())); err != nil { // commit
-		return "", time.Time{}, broke(err)
+		return "", time.Time{}, unkept(err)
 	}
 	// If the machine stops here the token is out and nobody has it; it runs out.
 	t.out[name] = one

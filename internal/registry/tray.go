@@ -170,7 +170,7 @@ func (t *tray) put(add []deposited, now time.Time) error {
 		text := fmt.Appendf(nil, "%d %d\n", d.since.Unix(), d.serial)
 		text = append(text, directory.Bundle{Statements: []directory.Statement{d.statement}, Cards: d.cards}.Marshal()...)
 		if err := writeFile(t.path(d.statement.Hash()), text); err != nil { // commit
-			return broke(err)
+			return unkept(err)
 		}
 		// If the machine stops here the rest is not in the tray, and whoever brought it was not answered.
 		t.items[d.statement.Hash()] = d
