@@ -236,10 +236,14 @@ func (s *Service) restore(r *returned, head directory.Head) error {
 	if err != nil {
 		return err
 	}
-	if head.Position() == r.base.Position() && j.Needed == 0 {
-		return nil // nothing came, and nobody vouches for that being all
+	if head.Position() == r.base.Position() && (j.Needed == 0 || !s.gate.isRecovering()) {
+		return nil // nothing came, and nobody vouches for that being all, or nobody doubts it
 	}
 	if err := s.append(r); err != nil { // commit
+		return err
+	}
+	// What nobody counts may stand in the head too, 64 KiB of it, and would go to every follower.
+	if head, err = s.own(j.Cosignatures); err != nil {
 		return err
 	}
 	if err := s.heads.keep(head.Note()); err != nil {
@@ -255,7 +259,19 @@ func (s *Service) restore(r *returned, head directory.Head) error {
 	}
 	s.current.Store(s.held.on(s.book.tip()))
 	s.ask()
+	if err := s.logHeld(); err != nil {
+		return err
+	}
 	return s.tray.sweep(s.o.Now(), s.logged)
+}
+
+// own is the hub's newest head with these lines and no other.
+func (s *Service) own(lines [][]byte) (directory.Head, error) {
+	head, err := directory.ParseHead(s.tiles.Checkpoint())
+	if err != nil {
+		return head, err
+	}
+	return head.With(lines...)
 }
 
 // append adds what was spooled to the log and the tiles.
