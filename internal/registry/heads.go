@@ -35,6 +35,8 @@ type heads struct {
 	number  uint64        // guarded by mu; of the newest question or answer
 	news    chan struct{} // guarded by mu; closed at the next of either
 	others  [][]byte      // guarded by mu; lines of third parties on settled's checkpoint
+	// served is what newest made of all that, until something of it changes: strangers ask for it as often as they like.
+	served directory.Head // guarded by mu
 }
 
 // round is one head on its way to be confirmed.
@@ -81,6 +83,7 @@ func (h *heads) ask(head directory.Head) error {
 // tell must be called with mu held; it gives the next number.
 func (h *heads) tell() uint64 {
 	h.number++
+	h.served = directory.Head{}
 	if h.news != nil {
 		close(h.news)
 		h.news = nil
@@ -140,9 +143,13 @@ func (h *heads) cosign(node authority.Node, size int64, line []byte) error {
 	if err != nil {
 		return err
 	}
-	r.votes[voter{node.State(), past}] = bytes.Clone(line)
+	of := voter{node.State(), past}
+	_, had := r.votes[of]
+	r.votes[of], h.served = bytes.Clone(line), directory.Head{}
 	if r == h.settled {
-		h.tell() // for who needs more than the others did
+		if !had { // one more vote, for who needs more than the others did; the same once more helps nobody
+			h.tell()
+		}
 		return nil
 	}
 	return h.count(r)
@@ -249,13 +256,13 @@ func (h *heads) newest() directory.Head {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
+	case !h.served.IsZero():
 	case h.settled != nil:
-		return h.settled.full(h.others...)
+		h.served = h.settled.full(h.others...)
 	case len(h.rounds) > 0:
-		r := h.rounds[len(h.rounds)-1]
-		return r.full()
+		h.served = h.rounds[len(h.rounds)-1].full()
 	}
-	return directory.Head{}
+	return h.served
 }
 
 // full is the head with all lines that fit, the lean ones first of all.

@@ -63,6 +63,6 @@ func (h *heads) attest(head directory.Head, lines [][]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.settled != nil && h.settled.head.Checkpoint == head.Checkpoint {
-		h.others = lines
+		h.others, h.served = lines, directory.Head{}
 	}
 }
