@@ -137,7 +137,7 @@ func (l *Log) load(committed, size int64) error {
 	end := int64(logStart)
 	room := make([]byte, directory.MaxStatement)
 	for end < size {
-		entry, err := readInto(room, r, uint64(len(l.ends))+1)
+		entry, err := readEntry(room, r, uint64(len(l.ends))+1)
 		if err != nil && end < committed {
 			return damaged(fmt.Sprintf("entry %d, at byte %d, is not what was written", len(l.ends)+1, end))
 		}
@@ -157,10 +157,8 @@ func (l *Log) cut(end int64) error {
 	return nil
 }
 
-func readEntry(r io.Reader, position uint64) ([]byte, error) { return readInto(nil, r, position) }
-
-// readInto reads an entry into a room of the size of the largest; nil: into one of its own.
-func readInto(room []byte, r io.Reader, position uint64) ([]byte, error) {
+// readEntry reads an entry into a room of the size of the largest.
+func readEntry(room []byte, r io.Reader, position uint64) ([]byte, error) {
 	frame := make([]byte, frameBytes)
 	if _, err := io.ReadFull(r, frame); err != nil {
 		return nil, err
@@ -168,9 +166,6 @@ func readInto(room []byte, r io.Reader, position uint64) ([]byte, error) {
 	length := binary.BigEndian.Uint32(frame)
 	if length == 0 || length > directory.MaxStatement {
 		return nil, errEntry(position)
-	}
-	if room == nil {
-		room = make([]byte, length)
 	}
 	entry := room[:length]
 	if _, err := io.ReadFull(r, entry); err != nil {
@@ -283,9 +278,22 @@ func (l *Log) Read(position uint64) ([]byte, error) {
 		start = l.ends[position-2]
 	}
 	l.mu.RUnlock()
-	entry, err := readEntry(io.NewSectionReader(l.file, start, end-start), position)
+	b := make([]byte, end-start)
+	_, err := l.file.ReadAt(b, start)
+	if err == nil {
+		b, err = readFrame(b, position)
+	}
 	if err != nil {
 		return nil, damaged(fmt.Sprintf("entry %d cannot be read back", position))
+	}
+	return b, nil
+}
+
+// readFrame is the entry that fills a frame to its end.
+func readFrame(b []byte, position uint64) ([]byte, error) {
+	frame, entry := b[:frameBytes], b[frameBytes:]
+	if uint32(len(entry)) != binary.BigEndian.Uint32(frame) || sum(position, entry) != binary.BigEndian.Uint32(frame[4:]) {
+		return nil, errEntry(position)
 	}
 	return entry, nil
 }
