@@ -319,6 +319,70 @@ func TestWitnessesChange(t *testing.T) {
 	eventually(t, func() bool { return n.confirms(h.service.Head(), before) })
 }
 
+// TestAwayIsSentMore: a head that the others confirm without those whom a follower knows from before is sent to it again with
+// more lines, once they have come. PROTOCOL 11.6, 11.8.
+func TestAwayIsSentMore(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	old := h.witnesses("mx", "br")
+	mx, br := h.watch(old[0], 1, nil, true), h.watch(old[1], 1, nil, true)
+	held, before := mx.confirmed(nil), n.current.Load()
+	var fresh *watch
+	for _, w := range h.witnesses("jm", "ca", "uy") {
+		fresh = h.watch(w, 1, nil, true)
+	}
+	fresh.confirmed(before)
+	for _, f := range []*watch{mx, br} {
+		f.mu.Lock()
+		f.willing = false
+		f.mu.Unlock()
+	}
+	between := n.current.Load()
+	n.move(old[0].member, "example.org:1")
+	fresh.confirmed(between)
+	away := h.watch(old[0], before.Position()+1, held.Note(), false)
+	away.confirmed(between) // which is not for who was away
+	still(t, "the new witnesses alone confirm for who knows the old ones", func() bool { return !n.confirms(away.newest(), before) })
+	mx.asked()
+	mx.consent()
+	br.asked()
+	br.consent()
+	away.confirmed(before)
+}
+
+// TestPastWitness: the line of a node whose witness key was revoked in the same span counts among those before, and not among
+// those now. PROTOCOL 11.6.
+func TestPastWitness(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	old := h.witnesses("mx", "br", "jm")
+	mx, jm := h.watch(old[0], 1, nil, true), h.watch(old[2], 1, nil, true)
+	mx.confirmed(nil)
+	jm.confirmed(nil)
+	before := n.current.Load()
+	for _, f := range []*watch{mx, jm} {
+		f.mu.Lock()
+		f.willing = false
+		f.mu.Unlock()
+	}
+	payload, err := n.draft().RevokeKey(directory.OfNode(old[2].node), old[2].pen.public().Fingerprint(), "lost")
+	must(t, err)
+	n.apply(payload, old[2].key.sign(directory.RoleState, payload))
+	fresh := h.witnesses("ca", "uy")
+	ca := h.watch(fresh[0], 1, nil, true)
+	ca.asked()
+	for _, f := range []*watch{mx, jm} {
+		f.asked()
+		f.consent()
+	}
+	still(t, "confirmed by two of four and one who witnesses no more", func() bool { return !n.confirms(h.service.Head(), nil) })
+	h.watch(fresh[1], 1, nil, true)
+	ca.confirmed(before)
+	if !n.confirms(h.service.Head(), before) {
+		t.Error("the hub does not serve it")
+	}
+}
+
 // TestAskedAgain: a head that stays is asked about again, and its quorum time moves on. PROTOCOL 11.8, DESIGN 6.
 func TestAskedAgain(t *testing.T) {
 	n := newNetwork(t)

@@ -132,3 +132,36 @@ func TestReturnedHeadIsBare(t *testing.T) {
 		t.Errorf("the hub serves\n%s", got)
 	}
 }
+
+// TestNewerRulesAtTheHub: a hub that does not know the rules in force logs nothing more, keeps what it has over a restart, and
+// takes restrictions on sight, which it does not forget. PROTOCOL 4.21.
+func TestNewerRulesAtTheHub(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	mx := h.known("mx")[0]
+	payload, err := n.draft().ChangeRules(n.current.Load().Position() + 2)
+	must(t, err)
+	n.apply(payload, n.stewards[0].sign(directory.RoleSteward, payload), n.stewards[1].sign(directory.RoleSteward, payload))
+	position := n.current.Load().Position()
+	n.propose = nil
+	ctx := within(t, 60*time.Second)
+	enabling := n.drafted(mx, "example.org:1")
+	payload, err = n.draft().RevokeNode(mx.node, "stolen")
+	must(t, err)
+	removal := directory.Attach(payload, mx.key.sign(directory.RoleState, payload))
+	client := h.client(mx.key)
+	if _, err := client.Propose(ctx, enabling); fault.CodeOf(err) != "newer-rules" {
+		t.Errorf("Propose: %v, want newer-rules", err)
+	}
+	if at, err := client.Propose(ctx, removal); err != nil || at != 0 {
+		t.Errorf("a removal: %d, %v; want it kept", at, err)
+	}
+	for range 3 {
+		now := h.service.Current().Load()
+		if err := now.At(n.now()).CheckNode(mx.node); fault.CodeOf(err) != "revoked" || now.Position() != position {
+			t.Errorf("at %d: %v, want revoked at %d", now.Position(), err, position)
+		}
+		h.stop()
+		h = n.serve(h.data, "127.0.0.1:0", nil)
+	}
+}

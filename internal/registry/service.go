@@ -431,6 +431,10 @@ func (s *Service) take(st directory.Statement, cards [][]byte) (uint64, error) {
 		if position, ok := s.book.position(st.Hash()); ok {
 			return position, nil
 		}
+		// The log goes on under rules that this program does not know; a restriction takes effect all the same. PROTOCOL 4.21.
+		if _, known := s.book.tip().Rules(); !known && st.Restricting() && fault.CodeOf(err) == codeRules {
+			return 0, s.hold(st)
+		}
 		return 0, err
 	}
 	if err := s.gate.check(); err != nil {
@@ -571,7 +575,8 @@ func (s *Service) drain() error {
 
 // logHeld is drain with proposing held.
 func (s *Service) logHeld() error {
-	if len(s.held.open) == 0 || s.gate.check() != nil {
+	// Under newer rules the program that comes next logs them.
+	if _, known := s.book.tip().Rules(); !known || len(s.held.open) == 0 || s.gate.check() != nil {
 		return nil
 	}
 	for _, st := range s.held.open {
