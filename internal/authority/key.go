@@ -95,6 +95,26 @@ func isPlain(s string) bool {
 	return true
 }
 
+// Pack has the bytes of keys side by side: keys made one by one, among much else, hold more memory than their own. The
+// keys are the same, and hold all of it while one of them is in use.
+func Pack(keys []PublicKey) []PublicKey {
+	var all strings.Builder
+	size := 0
+	for _, k := range keys {
+		size += len(k.bytes)
+	}
+	all.Grow(size)
+	for _, k := range keys {
+		all.WriteString(k.bytes)
+	}
+	packed, rest := make([]PublicKey, len(keys)), all.String()
+	for i, k := range keys {
+		packed[i] = PublicKey{k.algorithm, rest[:len(k.bytes)]}
+		rest = rest[len(k.bytes):]
+	}
+	return packed
+}
+
 // Algorithm is the key's algorithm name.
 func (k PublicKey) Algorithm() string { return k.algorithm }
 

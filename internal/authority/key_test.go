@@ -182,3 +182,24 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Packed keys are the same keys.
+func TestPack(t *testing.T) {
+	one, err := ParsePublicKey(Ed25519, bytes.Repeat([]byte{1}, ed25519.PublicKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := ParsePublicKey(AgeHybrid, append([]byte("age1pq1"), bytes.Repeat([]byte("q"), 1952)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := []PublicKey{long, {}, one, long}
+	for i, k := range Pack(keys) {
+		if k != keys[i] || k.Fingerprint() != keys[i].Fingerprint() {
+			t.Errorf("key %d is another", i)
+		}
+	}
+	if got := Pack(nil); len(got) != 0 {
+		t.Errorf("%d keys of none", len(got))
+	}
+}

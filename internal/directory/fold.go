@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
 )
@@ -108,8 +109,27 @@ func (h *History) FoldVouched(entries iter.Seq2[[]byte, error], v Vouched, alarm
 	if uint64(len(t.leaves)) < v.Size {
 		return nil, notVouched()
 	}
+	t.history.newest.pack()
 	h.adopt(&t.history)
 	return t.leaves, err
+}
+
+// pack puts sealing keys, most of what a large directory holds, where they hold no more than their own. It is for a
+// snapshot that nobody else has seen: records are written to.
+func (s *Snapshot) pack() {
+	if s == nil {
+		return
+	}
+	var records []*keyRecord
+	var keys []authority.PublicKey
+	for _, k := range s.keys.all() {
+		if k.Purpose == PurposeSeal {
+			records, keys = append(records, k), append(keys, k.Public)
+		}
+	}
+	for i, packed := range authority.Pack(keys) {
+		records[i].Public = packed
+	}
 }
 
 // trial is a fold of which nobody hears before what was vouched for turns out to be about these entries.

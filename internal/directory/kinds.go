@@ -2,7 +2,6 @@ package directory
 
 import (
 	"google.golang.org/protobuf/proto"
-	"slices"
 
 	"github.com/enlace-network/enlace/internal/authority"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
@@ -143,11 +142,12 @@ func readAdmission(r *reading, m *formatv1.AdmitState) Admission {
 
 func readAuthority(r *reading, m *formatv1.DeclareAuthority) AuthorityDeclaration {
 	r.check(len(m.GetNames()) > 0, "malformed", "an authority has at least one name")
-	r.check(slices.Contains(authorityTypes, m.GetType()), "unknown-type", "the type of the authority is not one of the network's")
+	kind := inList(authorityTypes, m.GetType())
+	r.check(kind != "", "unknown-type", "the type of the authority is not one of the network's")
 	d := AuthorityDeclaration{
 		Names:                  r.texts(m.GetNames()),
 		Acronym:                r.text("acronym", m.GetAcronym(), maxReference),
-		Type:                   m.GetType(),
+		Type:                   kind,
 		Parent:                 r.parent(m.GetParent()),
 		Hidden:                 m.GetHidden(),
 		NationalPointOfContact: m.GetNationalPointOfContact(),
