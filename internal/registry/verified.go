@@ -37,7 +37,7 @@ type VerifiedSigner interface {
 }
 
 // Verified is a node's memory of how far it has verified its own copy of the log, so that a start does not verify all of
-// it again. It is a small file beside the log, signed by the node for itself under [authority.ForVerifiedDirectory]:
+// it again. It is a small file beside the log, signed by the node for itself under [authority.ForVerifiedDirectory] (PROTOCOL 3.3):
 //
 //	"enlace-verified 1\n", number of entries (8 bytes), root of the tree over them (32), positions of those that were
 //	skipped (8 each, ascending), Ed25519 signature over all before it (64); big endian

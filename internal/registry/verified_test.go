@@ -97,7 +97,7 @@ func sealed(t *testing.T, v registry.Verified, purpose authority.Purpose, payloa
 	return append(bytes.Clone(payload), signature...)
 }
 
-// A node takes its own word for what it verified, and writes it down as it comes further.
+// A node takes its own word for what it verified, and writes it down as it comes further. PROTOCOL 3.3.
 func TestVerified(t *testing.T) {
 	log := written(t, 20)
 	v := own(t, filepath.Join(t.TempDir(), "directory.verified"))
