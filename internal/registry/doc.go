@@ -11,6 +11,24 @@
 // a follower verifies every entry from the genesis on, whose fingerprint it was given by a person (promises P6, P9).
 // The room imports no door and no ledger. PROTOCOL 4.15 and chapter 11.
 //
+// # A hub's folder
+//
+//	directory.log   the log; made once, by [Found]: where it is missing the hub has lost it
+//	tiles/          its tree, made anew where it is missing; room merkle/tiles
+//	head            the newest confirmed head, a signed note
+//	held.log        restrictions that wait for the log to go on, in the format of the log
+//	recovering      is there while the log is known not to be whole
+//	contradiction   a confirmed head that the log contradicts, until the operator has resolved it
+//	cards/          contact cards
+//	tray/           statements that have yet to be signed, one file each
+//	tokens/         one-time tokens that are out, by their SHA-256
+//	returned-*/     what a node gives back just now; deleted at the next start
+//
+// By itself a hub leaves "recovering" once nodes have given back what it lost, and more than half of the witnesses follow it;
+// and "disk-full" once there is space. A person is needed at "split", as the error's hint says, at "newer-rules", and where
+// nodes store an entry that the hub lost before anybody confirmed it: then the gate stays shut, because the hub would sign
+// that size once more.
+//
 // # A node's folder
 //
 //	directory.log       the log as the hub or a peer sent it, confirmed or not

@@ -383,6 +383,40 @@ func TestPastWitness(t *testing.T) {
 	}
 }
 
+// TestOldKeyTakesNoPlace: a line by a witness key that was rotated in the same span does not take the place of the one by the
+// key that followed it. PROTOCOL 11.6.
+func TestOldKeyTakesNoPlace(t *testing.T) {
+	n := newNetwork(t)
+	h := n.start()
+	old := h.witnesses("mx", "jm")
+	mx, jm := h.watch(old[0], 1, nil, true), h.watch(old[1], 1, nil, true)
+	mx.confirmed(nil)
+	jm.confirmed(nil)
+	before := n.current.Load()
+	for _, f := range []*watch{mx, jm} {
+		f.mu.Lock()
+		f.willing = false
+		f.mu.Unlock()
+	}
+	former, next := old[1].pen, pen{newHolder(t)}
+	fingerprint := former.public().Fingerprint()
+	payload, err := n.draft().RotateNode(old[1].node, &formatv1.RotateNode{
+		Add: []*formatv1.Key{directory.DeclareKey(directory.PurposeWitness, next.public(), time.Time{})}, Retire: [][]byte{fingerprint[:]}})
+	must(t, err)
+	n.apply(payload, old[1].key.sign(directory.RoleState, payload))
+	h.witnesses("ca")
+	jm.asked()
+	for _, p := range []pen{next, former} {
+		head := jm.newest()
+		line := must2(merkle.Cosign(head.Checkpoint, old[1].node.String(), p, n.now()))(t)
+		_, err := jm.api.Cosign(within(t, 30*time.Second), &directoryv1.CosignRequest{Cosignature: line, Size: head.Position()})
+		must(t, err)
+	}
+	mx.asked()
+	mx.consent()
+	mx.confirmed(before)
+}
+
 // TestAskedAgain: a head that stays is asked about again, and its quorum time moves on. PROTOCOL 11.8, DESIGN 6.
 func TestAskedAgain(t *testing.T) {
 	n := newNetwork(t)

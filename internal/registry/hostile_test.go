@@ -10,10 +10,17 @@ import (
 	"testing"
 	"time"
 
+	sumnote "golang.org/x/mod/sumdb/note"
+
+	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/directory"
 	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/merkle"
 	directoryv1 "github.com/enlace-network/enlace/internal/pb/enlace/directory/v1"
+	"github.com/enlace-network/enlace/internal/registry"
+	"github.com/enlace-network/enlace/internal/witness"
+	"github.com/enlace-network/enlace/internal/witness/witnesstest"
 )
 
 // TestHeldShare: while the gate is shut one state cannot fill the room for restrictions that is for those of all.
@@ -86,6 +93,38 @@ func TestFullDiskAtTheHub(t *testing.T) {
 	f.asked()
 	f.consent()
 	f.confirmed(nil)
+}
+
+// TestThirdParty: a witness of somebody else cosigns each confirmed head; its line is served, counts for nothing, and is
+// sent to nobody. PROTOCOL 11.8, 11.10.
+func TestThirdParty(t *testing.T) {
+	n := newNetwork(t)
+	logKey := must2(n.hub.NoteSigner(keyring.HubLog))(t)
+	origin := n.current.Load().Origin()
+	lite := witnesstest.Litewitness(t, origin, must2(sumnote.NewEd25519VerifierKey(origin, logKey.PublicKey().Bytes()))(t))
+	party := witness.ThirdParty{Name: lite.Name, Key: must2(authority.ParsePublicKey(authority.Ed25519, lite.Key))(t), URL: lite.URL}
+	dead := witness.ThirdParty{Name: "dead.example/w", Key: party.Key, URL: "http://" + witnesstest.Free(t)}
+	h := n.serveWith(registry.ServiceOptions{Data: n.founded(), Parties: []witness.ThirdParty{dead, party}}, "127.0.0.1:0")
+	verifier := must2(merkle.NewCosignatureVerifier(party.Name, party.Key))(t)
+	served := func() bool {
+		head := h.service.Head()
+		c, signatures, err := merkle.Split(head.Note())
+		must(t, err)
+		_, _, ok := signatures.Verified(c, verifier)
+		return ok && n.confirms(head, nil)
+	}
+	all := h.witnesses("mx", "br")
+	mx := h.watch(all[0], 1, nil, true)
+	mx.asked()
+	still(t, "confirmed by one of two and a third party", func() bool { return !n.confirms(h.service.Head(), nil) })
+	h.watch(all[1], 1, nil, true)
+	sent := mx.confirmed(nil)
+	eventually(t, served)
+	if bytes.Contains(sent.Note(), []byte(party.Name)) {
+		t.Error("the line of a third party was sent to a follower")
+	}
+	n.move(all[0].member, "example.org:1") // and it is shown that the log has grown
+	eventually(t, served)
 }
 
 // TestFollowsOfOne: one caller cannot have any number of streams woken at each head. PROTOCOL 11.4, promise P12.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
+	"github.com/enlace-network/enlace/internal/witness/witnesstest"
 )
 
 // party is a third party whose answers a test writes itself: what real witnesses do not answer.
@@ -134,7 +135,7 @@ func TestAskOthers(t *testing.T) {
 		}
 	})
 	defer close(release)
-	away := ThirdParty{"w.example/2", seed(5).PublicKey(), "http://" + free(t)}
+	away := ThirdParty{"w.example/2", seed(5).PublicKey(), "http://" + witnesstest.Free(t)}
 	nonsense := ThirdParty{"w.example/3", seed(5).PublicKey(), "::"}
 	asker := NewAsker([]ThirdParty{hangs, away, nonsense, good}, &http.Client{Timeout: 300 * time.Millisecond})
 	lines, failures := asker.Ask(t.Context(), sign(t, cp, logKey), noProof)

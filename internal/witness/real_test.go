@@ -1,97 +1,24 @@
 package witness
 
 import (
-	"crypto/ed25519"
-	"database/sql"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	_ "github.com/ncruces/go-sqlite3/driver"
 	formats "github.com/transparency-dev/formats/note"
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/merkle"
 	"github.com/enlace-network/enlace/internal/merkle/tiles"
+	"github.com/enlace-network/enlace/internal/witness/witnesstest"
 )
-
-// program is a witness of tools/, as make builds it; without make the test builds it.
-func program(t *testing.T, name, from string) string {
-	t.Helper()
-	built, err := filepath.Abs("../../bin/tools/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(built); err == nil {
-		return built
-	}
-	path := filepath.Join(t.TempDir(), name)
-	build := exec.Command("go", "build", "-C", "../../tools/"+name, "-o", path, from)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
-	}
-	return path
-}
-
-// run starts a program and kills it at the end of the test; what it said is shown where the test failed.
-func run(t *testing.T, path string, args ...string) {
-	t.Helper()
-	said, err := os.CreateTemp(t.TempDir(), "said")
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(path, args...)
-	command.Stdout, command.Stderr = said, said
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = command.Process.Kill()
-		_ = command.Wait()
-		if text, _ := os.ReadFile(said.Name()); t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(path), text)
-		}
-	})
-}
-
-// free is an address nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
-// answers waits until somebody listens.
-func answers(t *testing.T, address string) {
-	t.Helper()
-	for limit := time.Now().Add(time.Minute); ; {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("nobody listens at %s: %v", address, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
 
 // vkey is the log's key as C2SP writes it.
 func vkey(t *testing.T, key seed) string {
@@ -103,88 +30,11 @@ func vkey(t *testing.T, key seed) string {
 	return text
 }
 
-// litewitness runs torchwood's witness, which signs through an SSH agent and keeps its logs in SQLite.
-func litewitness(t *testing.T) ThirdParty {
-	t.Helper()
-	const name, key = "lite.example/w", seed(20)
-	dir, err := os.MkdirTemp("", "lite") // a socket's path may not be long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket, address := filepath.Join(dir, "agent"), free(t)
-	serveAgent(t, socket, key.private())
-	db := filepath.Join(dir, "lite.db")
-	register(t, db)
-	public, err := ssh.NewPublicKey(key.private().Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, program(t, "litewitness", "filippo.io/torchwood/cmd/litewitness"), "-name", name, "-db", db,
-		"-ssh-agent", socket, "-listen", address, "-key", ssh.FingerprintSHA256(public))
-	answers(t, address)
-	return ThirdParty{name, key.PublicKey(), "http://" + address}
-}
-
-func serveAgent(t *testing.T, socket string, key ed25519.PrivateKey) {
-	t.Helper()
-	ring := agent.NewKeyring()
-	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_ = agent.ServeAgent(ring, conn)
-				_ = conn.Close()
-			}()
-		}
-	}()
-}
-
-// register tells litewitness of the log, in the tables that it makes itself.
-func register(t *testing.T, path string) {
-	t.Helper()
-	db, err := sql.Open("sqlite3", "file:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	empty, err := tlog.TreeHash(0, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range []struct {
-		text string
-		args []any
-	}{
-		{"CREATE TABLE log (origin TEXT PRIMARY KEY, tree_size INTEGER NOT NULL, tree_hash TEXT NOT NULL)", nil},
-		{"CREATE TABLE key (origin TEXT NOT NULL, key TEXT NOT NULL, FOREIGN KEY(origin) REFERENCES log(origin))", nil},
-		{"INSERT INTO log VALUES (?, 0, ?)", []any{origin, base64.StdEncoding.EncodeToString(empty[:])}},
-		{"INSERT INTO key VALUES (?, ?)", []any{origin, vkey(t, logKey)}},
-	} {
-		if _, err := db.Exec(command.text, command.args...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // omniwitness runs the witness of transparency-dev.
 func omniwitness(t *testing.T) ThirdParty {
 	t.Helper()
 	const name = "omni.example/w"
-	dir, address := t.TempDir(), free(t)
+	dir, address := t.TempDir(), witnesstest.Free(t)
 	private, public, err := note.GenerateKey(nil, name)
 	if err != nil {
 		t.Fatal(err)
@@ -195,10 +45,10 @@ func omniwitness(t *testing.T) ThirdParty {
 			t.Fatal(err)
 		}
 	}
-	run(t, program(t, "omniwitness", "github.com/transparency-dev/witness/cmd/omniwitness"), "-listen", address,
+	witnesstest.Run(t, witnesstest.Program(t, "omniwitness", "github.com/transparency-dev/witness/cmd/omniwitness"), "-listen", address,
 		"-metrics_listen", "", "-db_file", filepath.Join(dir, "omni.db"), "-private_key_path", filepath.Join(dir, "key"),
 		"-additional_logs", filepath.Join(dir, "logs.yaml"), "-logtostderr")
-	answers(t, address)
+	witnesstest.Answers(t, address)
 	bytes, err := base64.StdEncoding.DecodeString(strings.SplitN(public, "+", 3)[2])
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +75,8 @@ func proofs(t *testing.T, log *tiles.Tiles) func(int64) (tlog.TreeProof, error) 
 // TestRealWitnesses has programs of others verify our log, its key, its checkpoints and its proofs, and verifies what
 // they sign with the standard library of that family. PROTOCOL 11.6, 11.8.
 func TestRealWitnesses(t *testing.T) {
-	parties := []ThirdParty{litewitness(t), omniwitness(t)}
+	lite := witnesstest.Litewitness(t, origin, vkey(t, logKey))
+	parties := []ThirdParty{{lite.Name, publicKey(lite.Key), lite.URL}, omniwitness(t)}
 	log := realLog(t)
 	asker := NewAsker(parties, http.DefaultClient)
 	for _, size := range []int{1, 1, 3, 256, 300} {
