@@ -83,6 +83,7 @@ func TestNudges(t *testing.T) {
 		t.Errorf("first: %+v", c)
 	}
 
+	jm.Nudge(ctx) // comes after the one under way, and so after what it has noted
 	jm.restart()
 	w.advance(nudge.DefaultEscalateAfter - time.Minute)
 	jm.Nudge(ctx)
