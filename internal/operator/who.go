@@ -74,14 +74,17 @@ func (r *reader) competent(a directory.AuthorityEntry) *operatorv1.AuthorityInfo
 // find is one page of those who are competent, in order of name, and where the next one begins.
 func (r *reader) find(q directory.Query, after string, limit int) (page []directory.AuthorityEntry, next string) {
 	// The own state's hidden authorities are shown to it, nobody else's.
-	q.Hidden = true
-	all := slices.DeleteFunc(r.view.Find(q), func(a directory.AuthorityEntry) bool {
-		return !r.visible(a) || a.Name.String() <= after
-	})
-	if len(all) > limit {
-		return all[:limit], all[limit-1].Name.String()
+	q.Hidden, q.After = true, after
+	for a := range r.view.Each(q) {
+		if !r.visible(a) {
+			continue
+		}
+		if len(page) == limit {
+			return page, page[limit-1].Name.String()
+		}
+		page = append(page, a)
 	}
-	return all, ""
+	return page, ""
 }
 
 // fallBack names whom to ask where nobody is competent: the state's contact point, and where it has none whoever of it

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"go.uber.org/zap"
@@ -58,6 +59,7 @@ type Verified struct {
 // node did not verify before; then it notes how far it has come. It gives LeafHash of each entry. A note that cannot be
 // written is logged and nothing else: the next start takes longer. Errors and alarm: those of directory.History.Fold.
 func (v Verified) Fold(h *directory.History, entries iter.Seq2[[]byte, error], alarm func(position uint64, err error)) ([]tlog.Hash, error) {
+	defer hurry()()
 	known := v.read()
 	t := &toll{alarm: alarm}
 	leaves, err := h.FoldVouched(entries, known, t.take)
@@ -70,6 +72,19 @@ func (v Verified) Fold(h *directory.History, entries iter.Seq2[[]byte, error], a
 		v.save(directory.Vouched{Size: size, Root: rootOf(leaves), Doubted: t.positions})
 	}
 	return leaves, err
+}
+
+// hurry lets the garbage wait until the start is over: of a large log a fifth of the time goes into collecting what is
+// made to be thrown away. Whoever finds that somebody else hurries leaves the setting to them, so that it is always put
+// back. A limit of memory (GOMEMLIMIT) holds all the same.
+func hurry() (done func()) {
+	const percent = 300
+	before := debug.SetGCPercent(percent)
+	if before >= 0 && before < percent {
+		return func() { debug.SetGCPercent(before) }
+	}
+	debug.SetGCPercent(before)
+	return func() {}
 }
 
 // toll is who was skipped.
