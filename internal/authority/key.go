@@ -64,19 +64,19 @@ type PublicKey struct {
 
 // ParsePublicKey checks that the bytes have the shape of the algorithm. PROTOCOL 3.1.
 func ParsePublicKey(algorithm string, b []byte) (PublicKey, error) {
-	ok := false
+	key, ok := PublicKey{algorithm, string(b)}, false
 	switch algorithm {
 	case Ed25519:
 		ok = len(b) == ed25519.PublicKeySize
 	case AgeHybrid:
-		ok = isRecipient(string(b))
+		ok = isRecipient(key.bytes)
 	case NKey:
 		ok = len(b) == 56 // text form of a NATS user public key
 	}
 	if !ok {
 		return PublicKey{}, fault.New(fault.Invalid, "malformed-key", "read public key", "the key does not have the shape of its algorithm")
 	}
-	return PublicKey{algorithm, string(b)}, nil
+	return key, nil
 }
 
 // isRecipient looks at the shape of an age1pq1 text; seal parses it when it is used. Bech32 may also be written in

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -268,25 +269,53 @@ func (l *Log) Failed() <-chan struct{} { return l.failed }
 
 // Read is one entry; the first has position 1. NotFound beyond the end, Internal "damaged-log" if the disk went bad.
 func (l *Log) Read(position uint64) ([]byte, error) {
-	l.mu.RLock()
-	if position == 0 || position > uint64(len(l.ends)) {
-		l.mu.RUnlock()
+	entries, err := l.readSome(position, 1)
+	if err != nil {
+		return nil, err
+	}
+	return entries[0], nil
+}
+
+// batchBytes is about how much is read at a time: one call for each entry took a tenth of a start.
+const batchBytes = 128 << 10
+
+// readSome are the entries from a position on, at least one, and others up to most bytes.
+func (l *Log) readSome(position uint64, most int64) ([][]byte, error) {
+	start, ends := l.span(position, most)
+	if len(ends) == 0 {
 		return nil, fault.New(fault.NotFound, "no-entry", opLog, "the log has no entry at that position")
 	}
-	start, end := int64(logStart), l.ends[position-1]
-	if position > 1 {
+	b := make([]byte, ends[len(ends)-1]-start)
+	_, err := l.file.ReadAt(b, start)
+	entries := make([][]byte, len(ends))
+	for i, end := range ends {
+		if err == nil {
+			// The capacity ends with the entry: who appends to one does not write into the next.
+			entries[i], err = readFrame(b[:end-start:end-start], position+uint64(i))
+		}
+		if err != nil {
+			return entries[:i], damaged(fmt.Sprintf("entry %d cannot be read back", position+uint64(i)))
+		}
+		b, start = b[end-start:], end
+	}
+	return entries, nil
+}
+
+// span is where entries lie in the file: the first one's start, and the end of each.
+func (l *Log) span(position uint64, most int64) (start int64, ends []int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if position == 0 || position > uint64(len(l.ends)) {
+		return 0, nil
+	}
+	if start = int64(logStart); position > 1 {
 		start = l.ends[position-2]
 	}
-	l.mu.RUnlock()
-	b := make([]byte, end-start)
-	_, err := l.file.ReadAt(b, start)
-	if err == nil {
-		b, err = readFrame(b, position)
+	last := position
+	for last < uint64(len(l.ends)) && l.ends[last]-start <= most {
+		last++
 	}
-	if err != nil {
-		return nil, damaged(fmt.Sprintf("entry %d cannot be read back", position))
-	}
-	return b, nil
+	return start, slices.Clone(l.ends[position-1 : last])
 }
 
 // readFrame is the entry that fills a frame to its end.
@@ -298,12 +327,20 @@ func readFrame(b []byte, position uint64) ([]byte, error) {
 	return entry, nil
 }
 
-// Entries are all entries from a position on, up to the size at the start.
+// Entries are all entries from a position on, up to the size at the start. They lie in memory beside their neighbours:
+// who keeps one of them for long makes a copy.
 func (l *Log) Entries(from uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for p, size := from, l.Size(); p <= size; p++ {
-			entry, err := l.Read(p)
-			if !yield(entry, err) || err != nil {
+		for p, size := from, l.Size(); p <= size; {
+			entries, err := l.readSome(p, batchBytes)
+			for _, entry := range entries {
+				if p > size || !yield(entry, nil) {
+					return
+				}
+				p++
+			}
+			if err != nil {
+				yield(nil, err)
 				return
 			}
 		}
