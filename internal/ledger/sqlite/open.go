@@ -73,7 +73,8 @@ var _ ledger.Ledger = (*Ledger)(nil)
 //
 // It refuses: a directory that another process uses (Conflict "in-use"), a wrong key (Denied "wrong-key"), a ledger of
 // another node or network (Conflict "other-node"), one whose evidence does not match its newest checkpoint (Conflict
-// "evidence-broken"), one written by a newer version (Usage "newer-version"). A refused ledger is left as it was.
+// "evidence-broken"), one written by a newer version (Usage "newer-version"). A refused ledger is left as it was, but for
+// a torn end of its -wal.
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {
@@ -87,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 }
 
 func (l *Ledger) open(ctx context.Context, cfg Config) error {
+	if err := trim(filepath.Join(cfg.Dir, "ledger.db-wal")); err != nil {
+		return err
+	}
 	uri := "file:" + (&url.URL{Path: filepath.Join(cfg.Dir, "ledger.db")}).EscapedPath() + "?vfs=" + url.QueryEscape(l.vfsName)
 	c, err := connect(uri, cfg.Key)
 	if err != nil {
@@ -97,6 +101,24 @@ func (l *Ledger) open(ctx context.Context, cfg Config) error {
 	}
 	l.pool = newPool(func() (*conn, error) { return connect(uri, cfg.Key) })
 	return nil
+}
+
+// block is what the encryption reads and writes whole.
+const block = 4096
+
+// trim takes the part of a block from the end of a -wal that a power cut tore while it was written. SQLite takes it for
+// a disk that does not give its bytes, and would not open the ledger. Nothing acknowledged is in it: commits are padded
+// to whole blocks before they are synced, which the VFS asks for by its sector size.
+func trim(wal string) error {
+	info, err := os.Stat(wal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.Size()%block != 0 {
+		err = os.Truncate(wal, info.Size()/block*block)
+		// If the machine stops here the next opening does the same.
+	}
+	return failed("open ledger", err)
 }
 
 // load brings the database up to this version and starts its writer.
