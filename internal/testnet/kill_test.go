@@ -49,7 +49,13 @@ func TestKill(t *testing.T) {
 	close(killed)
 	writing.Wait()
 	t.Logf("%d of %d requests were acknowledged to the officer", len(stream.acknowledged), len(stream.asked))
+	s.nothingLost(mx, jm, stream)
+}
 
+// nothingLost looks at both sides after all of it.
+func (s *site) nothingLost(mx, jm *testnet.Member, stream *stream) {
+	t := s.t
+	t.Helper()
 	// Started again, a node takes up at once all that waits.
 	s.daemons["mx"].stop()
 	s.daemons["mx"].start()
@@ -185,6 +191,9 @@ func (s *site) killAtRandom(random *randv2.Rand) {
 	for _, d := range victims {
 		time.Sleep(time.Duration(100+random.IntN(400)) * time.Millisecond)
 		d.kill()
+		if s.afterKill != nil {
+			s.afterKill(d)
+		}
 		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 		d.start()
 	}

@@ -69,6 +69,8 @@ type site struct {
 	// password of the first account, by state.
 	password map[string]string
 	daemons  map[string]*daemon
+	// afterKill is what befalls the machine of a killed program before it starts again; nil: nothing.
+	afterKill func(*daemon)
 }
 
 // newSite prepares a folder and addresses; relayed are the doors that are told by the address of a recording relay.
@@ -126,7 +128,13 @@ func (s *site) path(parts ...string) string {
 
 func (s *site) write(name, text string) {
 	s.t.Helper()
-	if err := os.WriteFile(s.path(name), []byte(text), 0o600); err != nil {
+	f, err := os.OpenFile(s.path(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = f.WriteString(text)
+	// A person's file is on the disk when its programs start, also where the power is cut later.
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		s.t.Fatal(err)
 	}
 }
