@@ -12,6 +12,8 @@ GO       ?= go
 TOOLS    := $(CURDIR)/bin/tools
 FUZZTIME ?= 10s
 TIMEOUT  ?= 25m
+# Tests that measure time and are skipped under the race detector, which makes every handshake many times slower.
+SLOW     := TestRemovalAt34NodesWithoutTheHub|TestRemovalAt34Nodes
 FLOOR    ?= ../shared/floor
 ARGS     ?=
 
@@ -31,6 +33,8 @@ test: lint build unit fuzz ## Run everything: lint, tests with the race detector
 
 unit: compiler browser $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off -timeout $(TIMEOUT) ./...
+	$(GO) test -count=1 -vet=off -run '^($(SLOW))$$' ./internal/testnet ./internal/peer
+	$(GO) -C tools/faultfs test ./...
 
 lint: style vet protos generated breaking clauses ## Run every check that runs no product code.
 

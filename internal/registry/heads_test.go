@@ -165,6 +165,13 @@ func (f *watch) cosign(ctx context.Context, head directory.Head) {
 	}
 }
 
+// refuse has it cosign nothing from now on.
+func (f *watch) refuse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.willing = false
+}
+
 // consent lets it cosign from now on, and cosigns the newest head it was asked about.
 func (f *watch) consent() {
 	f.mu.Lock()
@@ -297,9 +304,7 @@ func TestWitnessesChange(t *testing.T) {
 	held := watching[0].confirmed(nil)
 	before := n.current.Load()
 	for _, f := range watching {
-		f.mu.Lock()
-		f.willing = false
-		f.mu.Unlock()
+		f.refuse()
 	}
 	var fresh []*watch
 	for _, w := range h.witnesses("jm", "ca", "uy") {
@@ -333,9 +338,7 @@ func TestAwayIsSentMore(t *testing.T) {
 	}
 	fresh.confirmed(before)
 	for _, f := range []*watch{mx, br} {
-		f.mu.Lock()
-		f.willing = false
-		f.mu.Unlock()
+		f.refuse()
 	}
 	between := n.current.Load()
 	n.move(old[0].member, "example.org:1")
@@ -361,9 +364,7 @@ func TestPastWitness(t *testing.T) {
 	jm.confirmed(nil)
 	before := n.current.Load()
 	for _, f := range []*watch{mx, jm} {
-		f.mu.Lock()
-		f.willing = false
-		f.mu.Unlock()
+		f.refuse()
 	}
 	payload, err := n.draft().RevokeKey(directory.OfNode(old[2].node), old[2].pen.public().Fingerprint(), "lost")
 	must(t, err)
@@ -394,9 +395,7 @@ func TestOldKeyTakesNoPlace(t *testing.T) {
 	jm.confirmed(nil)
 	before := n.current.Load()
 	for _, f := range []*watch{mx, jm} {
-		f.mu.Lock()
-		f.willing = false
-		f.mu.Unlock()
+		f.refuse()
 	}
 	former, next := old[1].pen, pen{newHolder(t)}
 	fingerprint := former.public().Fingerprint()

@@ -34,13 +34,19 @@ const (
 // evidence of both sides holds. P1, P2, P3, P8.
 func TestKill(t *testing.T) {
 	s, _ := newSite(t)
+	s.survives()
+}
+
+// survives kills the programs while requests go, and looks at both sides afterwards.
+func (s *site) survives() {
+	s.t.Helper()
 	s.walk()
 	s.staff("mx", "jm")
 	s.know("mx", "jm/jcf")
 	s.know("jm", "mx/fgr")
 	mx, jm := s.member("mx", "mx/fgr"), s.member("jm", "jm/jcf")
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	s.t.Logf("seed %d", seed)
 	stream := &stream{from: mx, to: jm, asked: map[string]string{}}
 	var writing sync.WaitGroup
 	killed := make(chan struct{})
@@ -48,7 +54,7 @@ func TestKill(t *testing.T) {
 	s.killAtRandom(randv2.New(randv2.NewPCG(seed, 0)))
 	close(killed)
 	writing.Wait()
-	t.Logf("%d of %d requests were acknowledged to the officer", len(stream.acknowledged), len(stream.asked))
+	s.t.Logf("%d of %d requests were acknowledged to the officer", len(stream.acknowledged), len(stream.asked))
 	s.nothingLost(mx, jm, stream)
 }
 
@@ -192,7 +198,7 @@ func (s *site) killAtRandom(random *randv2.Rand) {
 		time.Sleep(time.Duration(100+random.IntN(400)) * time.Millisecond)
 		d.kill()
 		if s.afterKill != nil {
-			s.afterKill(d)
+			s.afterKill(d, random.Uint64())
 		}
 		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 		d.start()

@@ -4,14 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	randv2 "math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // power is the disk of one machine, a faultfs, which loses at a power cut what no fsync covers.
@@ -91,25 +88,9 @@ func TestPowerCut(t *testing.T) {
 	for _, machine := range []string{"hub", "mx", "jm"} {
 		disks[machine] = s.plug(program, machine)
 	}
-	s.walk()
-	s.staff("mx", "jm")
-	s.know("mx", "jm/jcf")
-	s.know("jm", "mx/fgr")
-	mx, jm := s.member("mx", "mx/fgr"), s.member("jm", "jm/jcf")
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	random := randv2.New(randv2.NewPCG(seed, 0))
-	s.afterKill = func(d *daemon) {
+	s.afterKill = func(d *daemon, seed uint64) {
 		machine, _, _ := strings.Cut(d.command[strings.LastIndexByte(d.command, ' ')+1:], "/")
-		disks[machine].cut(random.Uint64())
+		disks[machine].cut(seed)
 	}
-	stream := &stream{from: mx, to: jm, asked: map[string]string{}}
-	var writing sync.WaitGroup
-	killed := make(chan struct{})
-	writing.Go(func() { stream.run(killRequests, killed) })
-	s.killAtRandom(random)
-	close(killed)
-	writing.Wait()
-	t.Logf("%d of %d requests were acknowledged to the officer", len(stream.acknowledged), len(stream.asked))
-	s.nothingLost(mx, jm, stream)
+	s.survives()
 }

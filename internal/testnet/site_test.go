@@ -69,8 +69,8 @@ type site struct {
 	// password of the first account, by state.
 	password map[string]string
 	daemons  map[string]*daemon
-	// afterKill is what befalls the machine of a killed program before it starts again; nil: nothing.
-	afterKill func(*daemon)
+	// afterKill is what befalls the machine of a killed program before it starts again, by a seed; nil: nothing.
+	afterKill func(d *daemon, seed uint64)
 }
 
 // newSite prepares a folder and addresses; relayed are the doors that are told by the address of a recording relay.
