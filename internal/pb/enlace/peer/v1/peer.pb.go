@@ -26,7 +26,9 @@ const (
 type HandshakeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Signed(Hello), label hello.
-	Hello         []byte `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
+	Hello []byte `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
+	// A Signed(Hello) that the called node made in another incarnation, where it answered with an old one. PROTOCOL 9.7.
+	Newer         []byte `protobuf:"bytes,2,opt,name=newer,proto3" json:"newer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -68,9 +70,19 @@ func (x *HandshakeRequest) GetHello() []byte {
 	return nil
 }
 
+func (x *HandshakeRequest) GetNewer() []byte {
+	if x != nil {
+		return x.Newer
+	}
+	return nil
+}
+
 type HandshakeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hello         []byte                 `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty where the caller is of an old incarnation.
+	Hello []byte `protobuf:"bytes,1,opt,name=hello,proto3" json:"hello,omitempty"`
+	// In place of hello: a Signed(Hello) that the caller made in another incarnation. PROTOCOL 9.7.
+	Newer         []byte `protobuf:"bytes,2,opt,name=newer,proto3" json:"newer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -108,6 +120,13 @@ func (*HandshakeResponse) Descriptor() ([]byte, []int) {
 func (x *HandshakeResponse) GetHello() []byte {
 	if x != nil {
 		return x.Hello
+	}
+	return nil
+}
+
+func (x *HandshakeResponse) GetNewer() []byte {
+	if x != nil {
+		return x.Newer
 	}
 	return nil
 }
@@ -1195,15 +1214,143 @@ func (x *HandInResponse) GetPosition() uint64 {
 	return 0
 }
 
+type GiveBackRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unix milliseconds: what was recorded and receipted before need not come; 0 = all.
+	Since int64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Cursor of the last item that is stored; 0 at the beginning.
+	After         uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveBackRequest) Reset() {
+	*x = GiveBackRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveBackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveBackRequest) ProtoMessage() {}
+
+func (x *GiveBackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveBackRequest.ProtoReflect.Descriptor instead.
+func (*GiveBackRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GiveBackRequest) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *GiveBackRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type GiveBackResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The giver's own, ascending.
+	Cursor uint64 `protobuf:"varint,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Canonical Envelope of a directed message; empty where this item only moves the cursor.
+	Envelope []byte `protobuf:"bytes,2,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	// Signed(Receipt) of the node that received it, as it was issued first.
+	Receipt []byte `protobuf:"bytes,3,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// Signed(Receipt) with stage COMPLETE, where it came later.
+	Complete      []byte `protobuf:"bytes,4,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GiveBackResponse) Reset() {
+	*x = GiveBackResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GiveBackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GiveBackResponse) ProtoMessage() {}
+
+func (x *GiveBackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GiveBackResponse.ProtoReflect.Descriptor instead.
+func (*GiveBackResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GiveBackResponse) GetCursor() uint64 {
+	if x != nil {
+		return x.Cursor
+	}
+	return 0
+}
+
+func (x *GiveBackResponse) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *GiveBackResponse) GetReceipt() []byte {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *GiveBackResponse) GetComplete() []byte {
+	if x != nil {
+		return x.Complete
+	}
+	return nil
+}
+
 var File_enlace_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x19enlace/peer/v1/peer.proto\x12\x0eenlace.peer.v1\"(\n" +
+	"\x19enlace/peer/v1/peer.proto\x12\x0eenlace.peer.v1\">\n" +
 	"\x10HandshakeRequest\x12\x14\n" +
-	"\x05hello\x18\x01 \x01(\fR\x05hello\")\n" +
+	"\x05hello\x18\x01 \x01(\fR\x05hello\x12\x14\n" +
+	"\x05newer\x18\x02 \x01(\fR\x05newer\"?\n" +
 	"\x11HandshakeResponse\x12\x14\n" +
-	"\x05hello\x18\x01 \x01(\fR\x05hello\",\n" +
+	"\x05hello\x18\x01 \x01(\fR\x05hello\x12\x14\n" +
+	"\x05newer\x18\x02 \x01(\fR\x05newer\",\n" +
 	"\x0eDeliverRequest\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\"+\n" +
 	"\x0fDeliverResponse\x12\x18\n" +
@@ -1272,7 +1419,15 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\x05cards\x18\x02 \x03(\fR\x05cards\"F\n" +
 	"\x0eHandInResponse\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition2\xfd\x06\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\"=\n" +
+	"\x0fGiveBackRequest\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\x03R\x05since\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\"|\n" +
+	"\x10GiveBackResponse\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\x04R\x06cursor\x12\x1a\n" +
+	"\benvelope\x18\x02 \x01(\fR\benvelope\x12\x18\n" +
+	"\areceipt\x18\x03 \x01(\fR\areceipt\x12\x1a\n" +
+	"\bcomplete\x18\x04 \x01(\fR\bcomplete2\xce\a\n" +
 	"\vPeerService\x12P\n" +
 	"\tHandshake\x12 .enlace.peer.v1.HandshakeRequest\x1a!.enlace.peer.v1.HandshakeResponse\x12J\n" +
 	"\aDeliver\x12\x1e.enlace.peer.v1.DeliverRequest\x1a\x1f.enlace.peer.v1.DeliverResponse\x12e\n" +
@@ -1284,7 +1439,8 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\fCompareHeads\x12#.enlace.peer.v1.CompareHeadsRequest\x1a$.enlace.peer.v1.CompareHeadsResponse\x12U\n" +
 	"\n" +
 	"GetEntries\x12!.enlace.peer.v1.GetEntriesRequest\x1a\".enlace.peer.v1.GetEntriesResponse0\x01\x12G\n" +
-	"\x06HandIn\x12\x1d.enlace.peer.v1.HandInRequest\x1a\x1e.enlace.peer.v1.HandInResponseBDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
+	"\x06HandIn\x12\x1d.enlace.peer.v1.HandInRequest\x1a\x1e.enlace.peer.v1.HandInResponse\x12O\n" +
+	"\bGiveBack\x12\x1f.enlace.peer.v1.GiveBackRequest\x1a .enlace.peer.v1.GiveBackResponse0\x01BDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_enlace_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -1298,7 +1454,7 @@ func file_enlace_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_enlace_peer_v1_peer_proto_rawDescData
 }
 
-var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*HandshakeRequest)(nil),         // 0: enlace.peer.v1.HandshakeRequest
 	(*HandshakeResponse)(nil),        // 1: enlace.peer.v1.HandshakeResponse
@@ -1322,6 +1478,8 @@ var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*GetEntriesResponse)(nil),       // 19: enlace.peer.v1.GetEntriesResponse
 	(*HandInRequest)(nil),            // 20: enlace.peer.v1.HandInRequest
 	(*HandInResponse)(nil),           // 21: enlace.peer.v1.HandInResponse
+	(*GiveBackRequest)(nil),          // 22: enlace.peer.v1.GiveBackRequest
+	(*GiveBackResponse)(nil),         // 23: enlace.peer.v1.GiveBackResponse
 }
 var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	4,  // 0: enlace.peer.v1.PushAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
@@ -1338,18 +1496,20 @@ var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	16, // 11: enlace.peer.v1.PeerService.CompareHeads:input_type -> enlace.peer.v1.CompareHeadsRequest
 	18, // 12: enlace.peer.v1.PeerService.GetEntries:input_type -> enlace.peer.v1.GetEntriesRequest
 	20, // 13: enlace.peer.v1.PeerService.HandIn:input_type -> enlace.peer.v1.HandInRequest
-	1,  // 14: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
-	3,  // 15: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
-	5,  // 16: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
-	7,  // 17: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
-	9,  // 18: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
-	13, // 19: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
-	15, // 20: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
-	17, // 21: enlace.peer.v1.PeerService.CompareHeads:output_type -> enlace.peer.v1.CompareHeadsResponse
-	19, // 22: enlace.peer.v1.PeerService.GetEntries:output_type -> enlace.peer.v1.GetEntriesResponse
-	21, // 23: enlace.peer.v1.PeerService.HandIn:output_type -> enlace.peer.v1.HandInResponse
-	14, // [14:24] is the sub-list for method output_type
-	4,  // [4:14] is the sub-list for method input_type
+	22, // 14: enlace.peer.v1.PeerService.GiveBack:input_type -> enlace.peer.v1.GiveBackRequest
+	1,  // 15: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
+	3,  // 16: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
+	5,  // 17: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
+	7,  // 18: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
+	9,  // 19: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
+	13, // 20: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
+	15, // 21: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
+	17, // 22: enlace.peer.v1.PeerService.CompareHeads:output_type -> enlace.peer.v1.CompareHeadsResponse
+	19, // 23: enlace.peer.v1.PeerService.GetEntries:output_type -> enlace.peer.v1.GetEntriesResponse
+	21, // 24: enlace.peer.v1.PeerService.HandIn:output_type -> enlace.peer.v1.HandInResponse
+	23, // 25: enlace.peer.v1.PeerService.GiveBack:output_type -> enlace.peer.v1.GiveBackResponse
+	15, // [15:26] is the sub-list for method output_type
+	4,  // [4:15] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -1366,7 +1526,7 @@ func file_enlace_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_peer_v1_peer_proto_rawDesc), len(file_enlace_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	PeerService_CompareHeads_FullMethodName     = "/enlace.peer.v1.PeerService/CompareHeads"
 	PeerService_GetEntries_FullMethodName       = "/enlace.peer.v1.PeerService/GetEntries"
 	PeerService_HandIn_FullMethodName           = "/enlace.peer.v1.PeerService/HandIn"
+	PeerService_GiveBack_FullMethodName         = "/enlace.peer.v1.PeerService/GiveBack"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -59,6 +60,8 @@ type PeerServiceClient interface {
 	GetEntries(ctx context.Context, in *GetEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEntriesResponse], error)
 	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
 	HandIn(ctx context.Context, in *HandInRequest, opts ...grpc.CallOption) (*HandInResponse, error)
+	// GiveBack returns to a node that lost them the messages exchanged with it, with the original receipts. PROTOCOL 10.12.
+	GiveBack(ctx context.Context, in *GiveBackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GiveBackResponse], error)
 }
 
 type peerServiceClient struct {
@@ -190,6 +193,25 @@ func (c *peerServiceClient) HandIn(ctx context.Context, in *HandInRequest, opts 
 	return out, nil
 }
 
+func (c *peerServiceClient) GiveBack(ctx context.Context, in *GiveBackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GiveBackResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[3], PeerService_GiveBack_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GiveBackRequest, GiveBackResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_GiveBackClient = grpc.ServerStreamingClient[GiveBackResponse]
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -216,6 +238,8 @@ type PeerServiceServer interface {
 	GetEntries(*GetEntriesRequest, grpc.ServerStreamingServer[GetEntriesResponse]) error
 	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
 	HandIn(context.Context, *HandInRequest) (*HandInResponse, error)
+	// GiveBack returns to a node that lost them the messages exchanged with it, with the original receipts. PROTOCOL 10.12.
+	GiveBack(*GiveBackRequest, grpc.ServerStreamingServer[GiveBackResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -255,6 +279,9 @@ func (UnimplementedPeerServiceServer) GetEntries(*GetEntriesRequest, grpc.Server
 }
 func (UnimplementedPeerServiceServer) HandIn(context.Context, *HandInRequest) (*HandInResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method HandIn not implemented")
+}
+func (UnimplementedPeerServiceServer) GiveBack(*GiveBackRequest, grpc.ServerStreamingServer[GiveBackResponse]) error {
+	return status.Error(codes.Unimplemented, "method GiveBack not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -432,6 +459,17 @@ func _PeerService_HandIn_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_GiveBack_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GiveBackRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PeerServiceServer).GiveBack(m, &grpc.GenericServerStream[GiveBackRequest, GiveBackResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_GiveBackServer = grpc.ServerStreamingServer[GiveBackResponse]
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -482,6 +520,11 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "GetEntries",
 			Handler:       _PeerService_GetEntries_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GiveBack",
+			Handler:       _PeerService_GiveBack_Handler,
 			ServerStreams: true,
 		},
 	},
