@@ -1340,6 +1340,114 @@ func (x *GiveBackResponse) GetComplete() []byte {
 	return nil
 }
 
+type CollectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the connection lent; at most 64 KiB.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Only in the first message: the connection is for attachments.
+	Bulk          bool `protobuf:"varint,2,opt,name=bulk,proto3" json:"bulk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectRequest) Reset() {
+	*x = CollectRequest{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectRequest) ProtoMessage() {}
+
+func (x *CollectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
+func (*CollectRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CollectRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *CollectRequest) GetBulk() bool {
+	if x != nil {
+		return x.Bulk
+	}
+	return false
+}
+
+type CollectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the connection lent; at most 64 KiB.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Asks the caller for a connection for attachments beside this one.
+	Bulk          bool `protobuf:"varint,2,opt,name=bulk,proto3" json:"bulk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectResponse) Reset() {
+	*x = CollectResponse{}
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectResponse) ProtoMessage() {}
+
+func (x *CollectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_peer_v1_peer_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
+func (*CollectResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_peer_v1_peer_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CollectResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *CollectResponse) GetBulk() bool {
+	if x != nil {
+		return x.Bulk
+	}
+	return false
+}
+
 var File_enlace_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_enlace_peer_v1_peer_proto_rawDesc = "" +
@@ -1427,7 +1535,13 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\x06cursor\x18\x01 \x01(\x04R\x06cursor\x12\x1a\n" +
 	"\benvelope\x18\x02 \x01(\fR\benvelope\x12\x18\n" +
 	"\areceipt\x18\x03 \x01(\fR\areceipt\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\fR\bcomplete2\xce\a\n" +
+	"\bcomplete\x18\x04 \x01(\fR\bcomplete\"8\n" +
+	"\x0eCollectRequest\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04bulk\x18\x02 \x01(\bR\x04bulk\"9\n" +
+	"\x0fCollectResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04bulk\x18\x02 \x01(\bR\x04bulk2\x9e\b\n" +
 	"\vPeerService\x12P\n" +
 	"\tHandshake\x12 .enlace.peer.v1.HandshakeRequest\x1a!.enlace.peer.v1.HandshakeResponse\x12J\n" +
 	"\aDeliver\x12\x1e.enlace.peer.v1.DeliverRequest\x1a\x1f.enlace.peer.v1.DeliverResponse\x12e\n" +
@@ -1439,7 +1553,8 @@ const file_enlace_peer_v1_peer_proto_rawDesc = "" +
 	"\fCompareHeads\x12#.enlace.peer.v1.CompareHeadsRequest\x1a$.enlace.peer.v1.CompareHeadsResponse\x12U\n" +
 	"\n" +
 	"GetEntries\x12!.enlace.peer.v1.GetEntriesRequest\x1a\".enlace.peer.v1.GetEntriesResponse0\x01\x12G\n" +
-	"\x06HandIn\x12\x1d.enlace.peer.v1.HandInRequest\x1a\x1e.enlace.peer.v1.HandInResponse\x12O\n" +
+	"\x06HandIn\x12\x1d.enlace.peer.v1.HandInRequest\x1a\x1e.enlace.peer.v1.HandInResponse\x12N\n" +
+	"\aCollect\x12\x1e.enlace.peer.v1.CollectRequest\x1a\x1f.enlace.peer.v1.CollectResponse(\x010\x01\x12O\n" +
 	"\bGiveBack\x12\x1f.enlace.peer.v1.GiveBackRequest\x1a .enlace.peer.v1.GiveBackResponse0\x01BDZBgithub.com/enlace-network/enlace/internal/pb/enlace/peer/v1;peerv1b\x06proto3"
 
 var (
@@ -1454,7 +1569,7 @@ func file_enlace_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_enlace_peer_v1_peer_proto_rawDescData
 }
 
-var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_enlace_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*HandshakeRequest)(nil),         // 0: enlace.peer.v1.HandshakeRequest
 	(*HandshakeResponse)(nil),        // 1: enlace.peer.v1.HandshakeResponse
@@ -1480,6 +1595,8 @@ var file_enlace_peer_v1_peer_proto_goTypes = []any{
 	(*HandInResponse)(nil),           // 21: enlace.peer.v1.HandInResponse
 	(*GiveBackRequest)(nil),          // 22: enlace.peer.v1.GiveBackRequest
 	(*GiveBackResponse)(nil),         // 23: enlace.peer.v1.GiveBackResponse
+	(*CollectRequest)(nil),           // 24: enlace.peer.v1.CollectRequest
+	(*CollectResponse)(nil),          // 25: enlace.peer.v1.CollectResponse
 }
 var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	4,  // 0: enlace.peer.v1.PushAttachmentRequest.attachment:type_name -> enlace.peer.v1.AttachmentStatusRequest
@@ -1496,20 +1613,22 @@ var file_enlace_peer_v1_peer_proto_depIdxs = []int32{
 	16, // 11: enlace.peer.v1.PeerService.CompareHeads:input_type -> enlace.peer.v1.CompareHeadsRequest
 	18, // 12: enlace.peer.v1.PeerService.GetEntries:input_type -> enlace.peer.v1.GetEntriesRequest
 	20, // 13: enlace.peer.v1.PeerService.HandIn:input_type -> enlace.peer.v1.HandInRequest
-	22, // 14: enlace.peer.v1.PeerService.GiveBack:input_type -> enlace.peer.v1.GiveBackRequest
-	1,  // 15: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
-	3,  // 16: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
-	5,  // 17: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
-	7,  // 18: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
-	9,  // 19: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
-	13, // 20: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
-	15, // 21: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
-	17, // 22: enlace.peer.v1.PeerService.CompareHeads:output_type -> enlace.peer.v1.CompareHeadsResponse
-	19, // 23: enlace.peer.v1.PeerService.GetEntries:output_type -> enlace.peer.v1.GetEntriesResponse
-	21, // 24: enlace.peer.v1.PeerService.HandIn:output_type -> enlace.peer.v1.HandInResponse
-	23, // 25: enlace.peer.v1.PeerService.GiveBack:output_type -> enlace.peer.v1.GiveBackResponse
-	15, // [15:26] is the sub-list for method output_type
-	4,  // [4:15] is the sub-list for method input_type
+	24, // 14: enlace.peer.v1.PeerService.Collect:input_type -> enlace.peer.v1.CollectRequest
+	22, // 15: enlace.peer.v1.PeerService.GiveBack:input_type -> enlace.peer.v1.GiveBackRequest
+	1,  // 16: enlace.peer.v1.PeerService.Handshake:output_type -> enlace.peer.v1.HandshakeResponse
+	3,  // 17: enlace.peer.v1.PeerService.Deliver:output_type -> enlace.peer.v1.DeliverResponse
+	5,  // 18: enlace.peer.v1.PeerService.AttachmentStatus:output_type -> enlace.peer.v1.AttachmentStatusResponse
+	7,  // 19: enlace.peer.v1.PeerService.PushAttachment:output_type -> enlace.peer.v1.PushAttachmentResponse
+	9,  // 20: enlace.peer.v1.PeerService.Control:output_type -> enlace.peer.v1.ControlResponse
+	13, // 21: enlace.peer.v1.PeerService.DeliverFrames:output_type -> enlace.peer.v1.DeliverFramesResponse
+	15, // 22: enlace.peer.v1.PeerService.PullAttachment:output_type -> enlace.peer.v1.PullAttachmentResponse
+	17, // 23: enlace.peer.v1.PeerService.CompareHeads:output_type -> enlace.peer.v1.CompareHeadsResponse
+	19, // 24: enlace.peer.v1.PeerService.GetEntries:output_type -> enlace.peer.v1.GetEntriesResponse
+	21, // 25: enlace.peer.v1.PeerService.HandIn:output_type -> enlace.peer.v1.HandInResponse
+	25, // 26: enlace.peer.v1.PeerService.Collect:output_type -> enlace.peer.v1.CollectResponse
+	23, // 27: enlace.peer.v1.PeerService.GiveBack:output_type -> enlace.peer.v1.GiveBackResponse
+	16, // [16:28] is the sub-list for method output_type
+	4,  // [4:16] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -1526,7 +1645,7 @@ func file_enlace_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_peer_v1_peer_proto_rawDesc), len(file_enlace_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

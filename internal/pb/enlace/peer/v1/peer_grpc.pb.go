@@ -31,6 +31,7 @@ const (
 	PeerService_CompareHeads_FullMethodName     = "/enlace.peer.v1.PeerService/CompareHeads"
 	PeerService_GetEntries_FullMethodName       = "/enlace.peer.v1.PeerService/GetEntries"
 	PeerService_HandIn_FullMethodName           = "/enlace.peer.v1.PeerService/HandIn"
+	PeerService_Collect_FullMethodName          = "/enlace.peer.v1.PeerService/Collect"
 	PeerService_GiveBack_FullMethodName         = "/enlace.peer.v1.PeerService/GiveBack"
 )
 
@@ -60,6 +61,8 @@ type PeerServiceClient interface {
 	GetEntries(ctx context.Context, in *GetEntriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetEntriesResponse], error)
 	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
 	HandIn(ctx context.Context, in *HandInRequest, opts ...grpc.CallOption) (*HandInResponse, error)
+	// Collect lends the called node a connection to the caller, whom nobody can dial. PROTOCOL 10.5.
+	Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error)
 	// GiveBack returns to a node that lost them the messages exchanged with it, with the original receipts. PROTOCOL 10.12.
 	GiveBack(ctx context.Context, in *GiveBackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GiveBackResponse], error)
 }
@@ -193,9 +196,22 @@ func (c *peerServiceClient) HandIn(ctx context.Context, in *HandInRequest, opts 
 	return out, nil
 }
 
+func (c *peerServiceClient) Collect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CollectRequest, CollectResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[3], PeerService_Collect_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CollectRequest, CollectResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_CollectClient = grpc.BidiStreamingClient[CollectRequest, CollectResponse]
+
 func (c *peerServiceClient) GiveBack(ctx context.Context, in *GiveBackRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GiveBackResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[3], PeerService_GiveBack_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PeerService_ServiceDesc.Streams[4], PeerService_GiveBack_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +254,8 @@ type PeerServiceServer interface {
 	GetEntries(*GetEntriesRequest, grpc.ServerStreamingServer[GetEntriesResponse]) error
 	// HandIn takes a statement, from suspended nodes too. PROTOCOL 10.10.
 	HandIn(context.Context, *HandInRequest) (*HandInResponse, error)
+	// Collect lends the called node a connection to the caller, whom nobody can dial. PROTOCOL 10.5.
+	Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error
 	// GiveBack returns to a node that lost them the messages exchanged with it, with the original receipts. PROTOCOL 10.12.
 	GiveBack(*GiveBackRequest, grpc.ServerStreamingServer[GiveBackResponse]) error
 	mustEmbedUnimplementedPeerServiceServer()
@@ -279,6 +297,9 @@ func (UnimplementedPeerServiceServer) GetEntries(*GetEntriesRequest, grpc.Server
 }
 func (UnimplementedPeerServiceServer) HandIn(context.Context, *HandInRequest) (*HandInResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method HandIn not implemented")
+}
+func (UnimplementedPeerServiceServer) Collect(grpc.BidiStreamingServer[CollectRequest, CollectResponse]) error {
+	return status.Error(codes.Unimplemented, "method Collect not implemented")
 }
 func (UnimplementedPeerServiceServer) GiveBack(*GiveBackRequest, grpc.ServerStreamingServer[GiveBackResponse]) error {
 	return status.Error(codes.Unimplemented, "method GiveBack not implemented")
@@ -459,6 +480,13 @@ func _PeerService_HandIn_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_Collect_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PeerServiceServer).Collect(&grpc.GenericServerStream[CollectRequest, CollectResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PeerService_CollectServer = grpc.BidiStreamingServer[CollectRequest, CollectResponse]
+
 func _PeerService_GiveBack_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GiveBackRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -521,6 +549,12 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "GetEntries",
 			Handler:       _PeerService_GetEntries_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Collect",
+			Handler:       _PeerService_Collect_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "GiveBack",
