@@ -18,6 +18,9 @@ const (
 	MaxFrame = MaxEnvelope
 	// MaxControl bounds a control envelope: as an envelope. PROTOCOL 7.1.
 	MaxControl = MaxEnvelope
+	// MaxMail bounds a control envelope of mail, which carries an envelope; MaxMailBody its sealed part. PROTOCOL 10.11.
+	MaxMailBody = MaxSealedBody + 128<<10
+	MaxMail     = MaxMailBody + MaxHeader + 4<<10
 	// MaxStates bounds the states that an audience is narrowed to.
 	MaxStates = 256
 	// MaxRestrictions bounds the statements attached to an epoch package, MaxEpochPackage all of it with its signature.
@@ -40,6 +43,8 @@ const (
 	MaxAhead = 5 * time.Minute
 	// MaxLife bounds expires minus created.
 	MaxLife = 366 * 24 * time.Hour
+	// MaxMailLife bounds expires minus created of mail. PROTOCOL 10.11.
+	MaxMailLife = 14 * 24 * time.Hour
 	// UndeliverableAfter is how long after its expiry an unreceipted message is declared undeliverable.
 	UndeliverableAfter = 15 * time.Minute
 )

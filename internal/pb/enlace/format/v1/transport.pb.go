@@ -30,7 +30,8 @@ type ControlHeader struct {
 	From        string                 `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
 	To          string                 `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
 	Incarnation *Incarnation           `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// "epoch-grant", "key-request", "chain-index", "cumulative-receipt", "evidence-cosignature".
+	// "epoch-grant", "key-request", "chain-index", "cumulative-receipt", "evidence-cosignature"; of mail "mail-envelope",
+	// "mail-receipt", "mail-slice", "mail-status".
 	Kind          string `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`
 	Created       int64  `protobuf:"varint,8,opt,name=created,proto3" json:"created,omitempty"`
 	Expires       int64  `protobuf:"varint,9,opt,name=expires,proto3" json:"expires,omitempty"`
@@ -1211,6 +1212,173 @@ func (x *CumulativeReceipt) GetCheckpoint() []byte {
 	return nil
 }
 
+// MailSlice is a part of an attachment's sealed bytes that goes through the mailbox; PROTOCOL 10.11.
+type MailSlice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The message that announced the attachment.
+	Sender    string `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	MessageId []byte `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Index     uint32 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Offset    uint64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
+	// At most 256 KiB. Empty: only a status is asked for.
+	Data          []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MailSlice) Reset() {
+	*x = MailSlice{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MailSlice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MailSlice) ProtoMessage() {}
+
+func (x *MailSlice) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MailSlice.ProtoReflect.Descriptor instead.
+func (*MailSlice) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *MailSlice) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *MailSlice) GetMessageId() []byte {
+	if x != nil {
+		return x.MessageId
+	}
+	return nil
+}
+
+func (x *MailSlice) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *MailSlice) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *MailSlice) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// MailStatus is how much of an attachment the receiver has; PROTOCOL 10.11.
+type MailStatus struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Sender    string                 `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	MessageId []byte                 `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Index     uint32                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	// Bytes on stable storage, from the first on.
+	Stored uint64 `protobuf:"varint,4,opt,name=stored,proto3" json:"stored,omitempty"`
+	// Whole, of the size and root in the manifest.
+	Complete bool `protobuf:"varint,5,opt,name=complete,proto3" json:"complete,omitempty"`
+	// What was sent beyond stored is lost: it begins again from there.
+	Again         bool `protobuf:"varint,6,opt,name=again,proto3" json:"again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MailStatus) Reset() {
+	*x = MailStatus{}
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MailStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MailStatus) ProtoMessage() {}
+
+func (x *MailStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_format_v1_transport_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MailStatus.ProtoReflect.Descriptor instead.
+func (*MailStatus) Descriptor() ([]byte, []int) {
+	return file_enlace_format_v1_transport_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MailStatus) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
+func (x *MailStatus) GetMessageId() []byte {
+	if x != nil {
+		return x.MessageId
+	}
+	return nil
+}
+
+func (x *MailStatus) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *MailStatus) GetStored() uint64 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *MailStatus) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *MailStatus) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
 var File_enlace_format_v1_transport_proto protoreflect.FileDescriptor
 
 const file_enlace_format_v1_transport_proto_rawDesc = "" +
@@ -1333,7 +1501,23 @@ const file_enlace_format_v1_transport_proto_rawDesc = "" +
 	"\x04time\x18\v \x01(\x03R\x04time\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\f \x01(\fR\n" +
-	"checkpointBHZFgithub.com/enlace-network/enlace/internal/pb/enlace/format/v1;formatv1b\x06proto3"
+	"checkpoint\"\x84\x01\n" +
+	"\tMailSlice\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\fR\tmessageId\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\xa3\x01\n" +
+	"\n" +
+	"MailStatus\x12\x16\n" +
+	"\x06sender\x18\x01 \x01(\tR\x06sender\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\fR\tmessageId\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\rR\x05index\x12\x16\n" +
+	"\x06stored\x18\x04 \x01(\x04R\x06stored\x12\x1a\n" +
+	"\bcomplete\x18\x05 \x01(\bR\bcomplete\x12\x14\n" +
+	"\x05again\x18\x06 \x01(\bR\x05againBHZFgithub.com/enlace-network/enlace/internal/pb/enlace/format/v1;formatv1b\x06proto3"
 
 var (
 	file_enlace_format_v1_transport_proto_rawDescOnce sync.Once
@@ -1347,7 +1531,7 @@ func file_enlace_format_v1_transport_proto_rawDescGZIP() []byte {
 	return file_enlace_format_v1_transport_proto_rawDescData
 }
 
-var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_enlace_format_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_enlace_format_v1_transport_proto_goTypes = []any{
 	(*ControlHeader)(nil),     // 0: enlace.format.v1.ControlHeader
 	(*ControlEnvelope)(nil),   // 1: enlace.format.v1.ControlEnvelope
@@ -1362,21 +1546,23 @@ var file_enlace_format_v1_transport_proto_goTypes = []any{
 	(*RefusedNumber)(nil),     // 10: enlace.format.v1.RefusedNumber
 	(*NumberRange)(nil),       // 11: enlace.format.v1.NumberRange
 	(*CumulativeReceipt)(nil), // 12: enlace.format.v1.CumulativeReceipt
-	(*Incarnation)(nil),       // 13: enlace.format.v1.Incarnation
-	(*Signature)(nil),         // 14: enlace.format.v1.Signature
+	(*MailSlice)(nil),         // 13: enlace.format.v1.MailSlice
+	(*MailStatus)(nil),        // 14: enlace.format.v1.MailStatus
+	(*Incarnation)(nil),       // 15: enlace.format.v1.Incarnation
+	(*Signature)(nil),         // 16: enlace.format.v1.Signature
 }
 var file_enlace_format_v1_transport_proto_depIdxs = []int32{
-	13, // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
-	14, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
-	13, // 2: enlace.format.v1.ControlReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
-	13, // 3: enlace.format.v1.KeyRequest.incarnation:type_name -> enlace.format.v1.Incarnation
-	13, // 4: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
-	13, // 5: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
-	14, // 6: enlace.format.v1.Alert.signatures:type_name -> enlace.format.v1.Signature
-	13, // 7: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 0: enlace.format.v1.ControlHeader.incarnation:type_name -> enlace.format.v1.Incarnation
+	16, // 1: enlace.format.v1.ControlEnvelope.signatures:type_name -> enlace.format.v1.Signature
+	15, // 2: enlace.format.v1.ControlReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 3: enlace.format.v1.KeyRequest.incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 4: enlace.format.v1.EpochPackage.incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 5: enlace.format.v1.Frame.incarnation:type_name -> enlace.format.v1.Incarnation
+	16, // 6: enlace.format.v1.Alert.signatures:type_name -> enlace.format.v1.Signature
+	15, // 7: enlace.format.v1.ChainIndex.incarnation:type_name -> enlace.format.v1.Incarnation
 	8,  // 8: enlace.format.v1.ChainIndex.entries:type_name -> enlace.format.v1.ChainEntry
-	13, // 9: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
-	13, // 10: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 9: enlace.format.v1.CumulativeReceipt.incarnation:type_name -> enlace.format.v1.Incarnation
+	15, // 10: enlace.format.v1.CumulativeReceipt.publisher_incarnation:type_name -> enlace.format.v1.Incarnation
 	11, // 11: enlace.format.v1.CumulativeReceipt.passed_over:type_name -> enlace.format.v1.NumberRange
 	10, // 12: enlace.format.v1.CumulativeReceipt.refused:type_name -> enlace.format.v1.RefusedNumber
 	13, // [13:13] is the sub-list for method output_type
@@ -1398,7 +1584,7 @@ func file_enlace_format_v1_transport_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_format_v1_transport_proto_rawDesc), len(file_enlace_format_v1_transport_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2462,7 +2462,9 @@ type Step struct {
 	NextAttempt int64  `protobuf:"varint,14,opt,name=next_attempt,json=nextAttempt,proto3" json:"next_attempt,omitempty"`
 	LastError   string `protobuf:"bytes,15,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// Subjects named by an answer.
-	Subjects      []*v1.Subject `protobuf:"bytes,16,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	Subjects []*v1.Subject `protobuf:"bytes,16,rep,name=subjects,proto3" json:"subjects,omitempty"`
+	// How a message of ours went, or is being tried: "direct", "collect", "mailbox"; empty = not tried yet.
+	Road          string `protobuf:"bytes,17,opt,name=road,proto3" json:"road,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2609,6 +2611,13 @@ func (x *Step) GetSubjects() []*v1.Subject {
 	return nil
 }
 
+func (x *Step) GetRoad() string {
+	if x != nil {
+		return x.Road
+	}
+	return ""
+}
+
 type GetRequestResponse struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Summary        *RequestSummary        `protobuf:"bytes,1,opt,name=summary,proto3" json:"summary,omitempty"`
@@ -2619,7 +2628,10 @@ type GetRequestResponse struct {
 	Steps          []*Step                `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
 	LocalReference string                 `protobuf:"bytes,7,opt,name=local_reference,json=localReference,proto3" json:"local_reference,omitempty"`
 	// Hex of the draft's digest, what an approver signs.
-	Digest        string `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,8,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Only where a message of ours is UNDELIVERABLE: the authority it was for, with its desks and, where this node has them or
+	// the hub gives them, the numbers on their contact cards. Telephone it.
+	Fallback      *AuthorityInfo `protobuf:"bytes,9,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2708,6 +2720,13 @@ func (x *GetRequestResponse) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *GetRequestResponse) GetFallback() *AuthorityInfo {
+	if x != nil {
+		return x.Fallback
+	}
+	return nil
 }
 
 type WatchRequestsRequest struct {
@@ -8841,7 +8860,7 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"sealedSize\x12\x16\n" +
 	"\x06digest\x18\t \x01(\tR\x06digest\x12\x1a\n" +
 	"\bcomplete\x18\n" +
-	" \x01(\bR\bcomplete\"\xf8\x04\n" +
+	" \x01(\bR\bcomplete\"\x8c\x05\n" +
 	"\x04Step\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x12\x12\n" +
@@ -8861,7 +8880,8 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\fnext_attempt\x18\x0e \x01(\x03R\vnextAttempt\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\x0f \x01(\tR\tlastError\x125\n" +
-	"\bsubjects\x18\x10 \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\"\xa0\x03\n" +
+	"\bsubjects\x18\x10 \x03(\v2\x19.enlace.format.v1.SubjectR\bsubjects\x12\x12\n" +
+	"\x04road\x18\x11 \x01(\tR\x04road\"\xdf\x03\n" +
 	"\x12GetRequestResponse\x12<\n" +
 	"\asummary\x18\x01 \x01(\v2\".enlace.operator.v1.RequestSummaryR\asummary\x123\n" +
 	"\arequest\x18\x02 \x01(\v2\x19.enlace.format.v1.RequestR\arequest\x12)\n" +
@@ -8870,7 +8890,8 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\vattachments\x18\x05 \x03(\v2\".enlace.operator.v1.AttachmentInfoR\vattachments\x12.\n" +
 	"\x05steps\x18\x06 \x03(\v2\x18.enlace.operator.v1.StepR\x05steps\x12'\n" +
 	"\x0flocal_reference\x18\a \x01(\tR\x0elocalReference\x12\x16\n" +
-	"\x06digest\x18\b \x01(\tR\x06digest\".\n" +
+	"\x06digest\x18\b \x01(\tR\x06digest\x12=\n" +
+	"\bfallback\x18\t \x01(\v2!.enlace.operator.v1.AuthorityInfoR\bfallback\".\n" +
 	"\x14WatchRequestsRequest\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"m\n" +
 	"\x15WatchRequestsResponse\x12\x16\n" +
@@ -9593,163 +9614,164 @@ var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
 	130, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
 	41,  // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
 	42,  // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
-	37,  // 20: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	131, // 21: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	132, // 22: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	130, // 23: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	133, // 24: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	134, // 25: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	135, // 26: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	65,  // 27: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
-	66,  // 28: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
-	61,  // 29: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
-	62,  // 30: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
-	63,  // 31: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
-	60,  // 32: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	64,  // 33: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
-	60,  // 34: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	68,  // 35: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
-	59,  // 36: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	67,  // 37: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
-	68,  // 38: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
-	59,  // 39: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
-	67,  // 40: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
-	59,  // 41: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	59,  // 42: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
-	60,  // 43: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
-	65,  // 44: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
-	75,  // 45: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
-	75,  // 46: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
-	78,  // 47: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
-	79,  // 48: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
-	82,  // 49: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	83,  // 50: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	136, // 51: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
-	130, // 52: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
-	137, // 53: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
-	87,  // 54: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	28,  // 55: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
-	87,  // 56: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	103, // 57: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
-	138, // 58: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
-	139, // 59: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
-	103, // 60: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
-	136, // 61: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
-	130, // 62: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
-	137, // 63: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
-	41,  // 64: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	106, // 65: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
-	107, // 66: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
-	139, // 67: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
-	113, // 68: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
-	135, // 69: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	119, // 70: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
-	119, // 71: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
-	0,   // 72: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	2,   // 73: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	4,   // 74: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	6,   // 75: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	8,   // 76: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	11,  // 77: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	13,  // 78: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	15,  // 79: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	18,  // 80: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	20,  // 81: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	22,  // 82: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	25,  // 83: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	27,  // 84: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	30,  // 85: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	32,  // 86: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	34,  // 87: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	36,  // 88: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	39,  // 89: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	44,  // 90: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	46,  // 91: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	48,  // 92: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	50,  // 93: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	52,  // 94: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	88,  // 95: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
-	90,  // 96: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
-	92,  // 97: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
-	94,  // 98: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
-	96,  // 99: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
-	98,  // 100: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
-	100, // 101: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
-	102, // 102: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
-	105, // 103: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
-	108, // 104: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
-	110, // 105: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
-	112, // 106: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
-	115, // 107: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
-	117, // 108: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
-	120, // 109: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
-	122, // 110: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
-	124, // 111: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
-	126, // 112: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
-	54,  // 113: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	56,  // 114: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	58,  // 115: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	70,  // 116: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	72,  // 117: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	77,  // 118: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
-	74,  // 119: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
-	81,  // 120: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	85,  // 121: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	1,   // 122: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	3,   // 123: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	5,   // 124: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	7,   // 125: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	10,  // 126: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	12,  // 127: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	14,  // 128: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	17,  // 129: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	19,  // 130: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	21,  // 131: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	23,  // 132: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	26,  // 133: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	29,  // 134: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	31,  // 135: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	33,  // 136: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	35,  // 137: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	38,  // 138: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	43,  // 139: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	45,  // 140: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	47,  // 141: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	49,  // 142: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	51,  // 143: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	53,  // 144: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	89,  // 145: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
-	91,  // 146: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
-	93,  // 147: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
-	95,  // 148: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
-	97,  // 149: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
-	99,  // 150: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
-	101, // 151: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
-	104, // 152: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
-	107, // 153: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
-	109, // 154: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
-	111, // 155: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
-	114, // 156: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
-	116, // 157: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
-	118, // 158: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
-	121, // 159: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
-	123, // 160: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
-	125, // 161: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
-	127, // 162: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
-	55,  // 163: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	57,  // 164: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	69,  // 165: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	71,  // 166: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	73,  // 167: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	80,  // 168: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
-	76,  // 169: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
-	84,  // 170: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	86,  // 171: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	122, // [122:172] is the sub-list for method output_type
-	72,  // [72:122] is the sub-list for method input_type
-	72,  // [72:72] is the sub-list for extension type_name
-	72,  // [72:72] is the sub-list for extension extendee
-	0,   // [0:72] is the sub-list for field type_name
+	59,  // 20: enlace.operator.v1.GetRequestResponse.fallback:type_name -> enlace.operator.v1.AuthorityInfo
+	37,  // 21: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	131, // 22: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	132, // 23: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	130, // 24: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	133, // 25: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	134, // 26: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	135, // 27: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	65,  // 28: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
+	66,  // 29: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
+	61,  // 30: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
+	62,  // 31: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
+	63,  // 32: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
+	60,  // 33: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	64,  // 34: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
+	60,  // 35: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	68,  // 36: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
+	59,  // 37: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	67,  // 38: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
+	68,  // 39: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
+	59,  // 40: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
+	67,  // 41: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
+	59,  // 42: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	59,  // 43: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
+	60,  // 44: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
+	65,  // 45: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
+	75,  // 46: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
+	75,  // 47: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
+	78,  // 48: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
+	79,  // 49: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
+	82,  // 50: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	83,  // 51: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	136, // 52: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	130, // 53: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	137, // 54: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	87,  // 55: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	28,  // 56: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	87,  // 57: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	103, // 58: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	138, // 59: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	139, // 60: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	103, // 61: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	136, // 62: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	130, // 63: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	137, // 64: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	41,  // 65: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	106, // 66: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	107, // 67: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	139, // 68: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	113, // 69: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	135, // 70: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	119, // 71: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	119, // 72: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	0,   // 73: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	2,   // 74: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	4,   // 75: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	6,   // 76: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	8,   // 77: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	11,  // 78: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	13,  // 79: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	15,  // 80: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	18,  // 81: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	20,  // 82: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	22,  // 83: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	25,  // 84: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	27,  // 85: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	30,  // 86: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	32,  // 87: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	34,  // 88: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	36,  // 89: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	39,  // 90: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	44,  // 91: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	46,  // 92: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	48,  // 93: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	50,  // 94: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	52,  // 95: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	88,  // 96: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	90,  // 97: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	92,  // 98: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	94,  // 99: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	96,  // 100: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	98,  // 101: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	100, // 102: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	102, // 103: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	105, // 104: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	108, // 105: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	110, // 106: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	112, // 107: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	115, // 108: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	117, // 109: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	120, // 110: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	122, // 111: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	124, // 112: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	126, // 113: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	54,  // 114: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	56,  // 115: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	58,  // 116: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	70,  // 117: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	72,  // 118: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	77,  // 119: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
+	74,  // 120: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
+	81,  // 121: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	85,  // 122: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	1,   // 123: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	3,   // 124: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	5,   // 125: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	7,   // 126: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	10,  // 127: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	12,  // 128: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	14,  // 129: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	17,  // 130: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	19,  // 131: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	21,  // 132: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	23,  // 133: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	26,  // 134: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	29,  // 135: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	31,  // 136: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	33,  // 137: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	35,  // 138: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	38,  // 139: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	43,  // 140: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	45,  // 141: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	47,  // 142: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	49,  // 143: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	51,  // 144: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	53,  // 145: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	89,  // 146: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	91,  // 147: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	93,  // 148: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	95,  // 149: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	97,  // 150: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	99,  // 151: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	101, // 152: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	104, // 153: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	107, // 154: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	109, // 155: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	111, // 156: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	114, // 157: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	116, // 158: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	118, // 159: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	121, // 160: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	123, // 161: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	125, // 162: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	127, // 163: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	55,  // 164: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	57,  // 165: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	69,  // 166: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	71,  // 167: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	73,  // 168: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	80,  // 169: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
+	76,  // 170: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
+	84,  // 171: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	86,  // 172: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	123, // [123:173] is the sub-list for method output_type
+	73,  // [73:123] is the sub-list for method input_type
+	73,  // [73:73] is the sub-list for extension type_name
+	73,  // [73:73] is the sub-list for extension extendee
+	0,   // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
