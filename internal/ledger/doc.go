@@ -3,7 +3,8 @@
 // epochs, chains of ours and their audiences, chains that are followed, alerts as a person sees them, subscriptions.
 //
 // The package is the contract: records, the [Ledger] interface, and the evidence log ([Log], [Verify]), which is the
-// same over every engine. Engines live below it (ledger/sqlite) and prove themselves with ledger/ledgertest. A node
+// same over every engine. Engines live below it (ledger/sqlite, ledger/postgres), share their statements and their writer
+// (ledger/records), and prove themselves with ledger/ledgertest. A node
 // opens one engine and hands it down as a [Ledger]; rooms above never see SQL.
 //
 // One transaction holds one fact with its events: it is on stable storage when [Ledger.Update] returns nil, and wholly

@@ -5,14 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
-	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/ledger/records"
 )
 
 // conn is a connection with the statements it has prepared. Not safe for concurrent use.
@@ -85,158 +82,86 @@ func (c *conn) statement(query string, args []any) (*sqlite3.Stmt, error) {
 	return s, nil
 }
 
+// bind takes what [records.Plain] makes of an argument.
 func bind(s *sqlite3.Stmt, at int, arg any) error {
-	switch arg := arg.(type) {
-	case nil:
-		return s.BindNull(at)
-	case int:
-		return s.BindInt(at, arg)
+	if private, ok := arg.(records.Private); ok {
+		return bindPrivate(s, at, private)
+	}
+	plain, err := records.Plain(arg)
+	if err != nil {
+		return err
+	}
+	switch arg := plain.(type) {
 	case int64:
 		return s.BindInt64(at, arg)
-	case uint64:
-		// Others choose numbers too. The highest that a column could hold is left free, for looking beyond all.
-		if arg >= math.MaxInt64 {
-			return fault.New(fault.Invalid, "malformed", "write ledger", "a number is below 2^63 - 1")
-		}
-		return s.BindInt64(at, int64(arg))
 	case string:
 		return s.BindText(at, arg)
-	case message.ID:
-		if arg.IsZero() {
-			return s.BindZeroBlob(at, 0)
-		}
-		return s.BindBlob(at, arg[:])
-	case message.Digest:
-		return s.BindBlob(at, arg[:])
 	case []byte:
-		if len(arg) == 0 {
-			return s.BindZeroBlob(at, 0) // a nil slice would be NULL
-		}
-		return s.BindBlob(at, arg)
-	case time.Time:
-		return s.BindInt64(at, millis(arg))
+		return bindBlob(s, at, arg)
 	}
-	return fmt.Errorf("no column takes a %T", arg)
+	return s.BindNull(at)
 }
 
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
+// bindPrivate keeps a value as it is: the whole file is encrypted.
+func bindPrivate(s *sqlite3.Stmt, at int, arg records.Private) error {
+	if arg.Text {
+		return s.BindRawText(at, arg.Value)
 	}
-	return t.UnixMilli()
+	return bindBlob(s, at, arg.Value)
 }
 
-// exec runs a statement that returns no rows.
-func (c *conn) exec(query string, args ...any) error {
+func bindBlob(s *sqlite3.Stmt, at int, b []byte) error {
+	if len(b) == 0 {
+		return s.BindZeroBlob(at, 0) // an empty slice would be NULL
+	}
+	return s.BindBlob(at, b)
+}
+
+// Exec implements [records.Conn].
+func (c *conn) Exec(query string, args ...any) (int64, error) {
 	s, err := c.statement(query, args)
 	if err == nil {
 		err = s.Exec()
 	}
-	return failed("write ledger", err)
+	if err != nil {
+		return 0, failed("write ledger", err)
+	}
+	return c.db.Changes(), nil
 }
 
-// each calls f for every row of a query, until one fails to read.
-func (c *conn) each(f func(*row), query string, args ...any) error {
+// Each implements [records.Conn].
+func (c *conn) Each(f func(records.Columns) bool, query string, args ...any) error {
 	s, err := c.statement(query, args)
 	if err != nil {
 		return failed("read ledger", err)
 	}
-	r := row{s: s}
-	for r.err == nil && s.Step() {
-		r.column = 0
-		f(&r)
+	row := columns{s}
+	for s.Step() && f(row) {
 	}
-	err = errors.Join(s.Err(), s.Reset())
-	if r.err != nil {
-		return fault.Wrap(r.err, fault.Internal, "damaged", "read ledger", "a record of the ledger cannot be read")
-	}
-	return failed("read ledger", err)
+	return failed("read ledger", errors.Join(s.Err(), s.Reset()))
 }
 
-// one is each for a query of at most one row; it reports whether there was one.
-func (c *conn) one(f func(*row), query string, args ...any) (bool, error) {
-	found := false
-	err := c.each(func(r *row) { found = true; f(r) }, query, args...)
-	return found, err
+// exec runs a statement that returns no rows.
+func (c *conn) exec(query string) error {
+	_, err := c.Exec(query)
+	return err
 }
 
-// row reads the columns of one row in their order; the first error stays.
-type row struct {
-	s      *sqlite3.Stmt
-	column int
-	err    error
+// number is the one number of a query.
+func (c *conn) number(query string) (n int64, err error) {
+	err = c.Each(func(row records.Columns) bool { n = row.Integer(0); return true }, query)
+	return n, err
 }
 
-func (r *row) at() int { r.column++; return r.column - 1 }
+// columns are those of the row that a statement stands on.
+type columns struct{ s *sqlite3.Stmt }
 
-func (r *row) text() string     { return r.s.ColumnText(r.at()) }
-func (r *row) integer() int64   { return r.s.ColumnInt64(r.at()) }
-func (r *row) number() int      { return int(r.integer()) }
-func (r *row) unsigned() uint64 { return uint64(r.integer()) }
+func (c columns) Text(column int) string   { return c.s.ColumnText(column) }
+func (c columns) Integer(column int) int64 { return c.s.ColumnInt64(column) }
+func (c columns) Blob(column int) []byte   { return c.s.ColumnRawBlob(column) }
 
-// blob is a copy; nil where the column is empty.
-func (r *row) blob() []byte {
-	b := r.s.ColumnBlob(r.at(), nil)
-	if len(b) == 0 {
-		return nil
-	}
-	return b
-}
-
-func (r *row) time() time.Time {
-	ms := r.integer()
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-func (r *row) digest() message.Digest {
-	return parsed(r, r.s.ColumnRawBlob(r.at()), message.DigestFromBytes)
-}
-
-func (r *row) id() message.ID { return parsed(r, r.s.ColumnRawBlob(r.at()), message.IDFromBytes) }
-
-func (r *row) name() authority.Name { return parsed(r, r.text(), authority.ParseName) }
-
-func (r *row) node() authority.Node { return parsed(r, r.text(), authority.ParseNode) }
-
-func (r *row) category() authority.Category { return parsed(r, r.text(), authority.ParseCategory) }
-
-func (r *row) fingerprint() authority.Fingerprint {
-	return parsed(r, r.s.ColumnRawBlob(r.at()), authority.ParseFingerprint)
-}
-
-// names, states and words read lists of [packWords].
-func (r *row) names() []authority.Name {
-	return parsed(r, r.text(), func(s string) ([]authority.Name, error) { return unpackWords(s, authority.ParseName) })
-}
-
-func (r *row) states() []authority.State {
-	return parsed(r, r.text(), func(s string) ([]authority.State, error) { return unpackWords(s, authority.ParseState) })
-}
-
-func (r *row) words() []string {
-	return parsed(r, r.text(), func(s string) ([]string, error) {
-		return unpackWords(s, func(w string) (string, error) { return w, nil })
-	})
-}
-
-// key reads the two columns id and sender.
-func (r *row) key() message.Key {
-	id := r.id()
-	return message.Key{Sender: r.name(), ID: id}
-}
-
-// parsed reads a value through its parser; an empty column is the zero value.
-func parsed[T any, S string | []byte](r *row, column S, parse func(S) (T, error)) T {
-	var zero T
-	if len(column) == 0 {
-		return zero
-	}
-	v, err := parse(column)
-	r.err = errors.Join(r.err, err)
-	return v
+func (c columns) Open(column int, _ records.Cell) ([]byte, error) {
+	return c.s.ColumnRawBlob(column), nil
 }
 
 // failed turns an error of the engine into one of the house. Errors that are ours already stay.

@@ -10,6 +10,7 @@ import (
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/ledger/records"
 	"github.com/enlace-network/enlace/internal/message"
 )
 
@@ -44,11 +45,14 @@ func soundness(t *testing.T, cfg Config) error {
 	}
 	_, err = l.VerifyEvidence(t.Context())
 	checked := l.pool.view(t.Context(), func(c *conn) error {
-		return c.each(func(r *row) {
-			if text := r.text(); text != "ok" {
-				r.err = errors.New(text)
+		var found error
+		err := c.Each(func(row records.Columns) bool {
+			if text := row.Text(0); text != "ok" {
+				found = fault.New(fault.Internal, "damaged", "read ledger", text)
 			}
+			return found == nil
 		}, "PRAGMA integrity_check")
+		return errors.Join(found, err)
 	})
 	return errors.Join(err, checked, envelopes(t, l), l.Close())
 }
@@ -175,7 +179,7 @@ func TestTampered(t *testing.T) {
 	} {
 		cfg := filled(t)
 		l := openAt(t, cfg)
-		if err := l.Update(t.Context(), func(ledger.Tx) error { return l.writer.conn.exec(test.statement) }); err != nil {
+		if err := l.Update(t.Context(), func(ledger.Tx) error { return l.writing.exec(test.statement) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(); err != nil {
@@ -202,7 +206,7 @@ func TestPurgedDetail(t *testing.T) {
 	l := openAt(t, filled(t))
 	defer l.Close()
 	err := l.Update(t.Context(), func(ledger.Tx) error {
-		return l.writer.conn.exec("UPDATE event SET salt = x'', detail = x'' WHERE sequence = 7")
+		return l.writing.exec("UPDATE event SET salt = x'', detail = x'' WHERE sequence = 7")
 	})
 	if err != nil {
 		t.Fatal(err)

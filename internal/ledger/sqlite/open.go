@@ -23,7 +23,8 @@ import (
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
-	"github.com/enlace-network/enlace/internal/message"
+	"github.com/enlace-network/enlace/internal/ledger/records"
+	"github.com/enlace-network/enlace/internal/people"
 )
 
 const (
@@ -62,7 +63,8 @@ type Ledger struct {
 	keys     ledger.Keys
 	vfsName  string
 	lock     *os.File
-	writer   *writer
+	writing  *conn // the writer's
+	writer   *records.Writer
 	pool     *pool
 	close    sync.Once
 }
@@ -133,22 +135,24 @@ func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) erro
 	if err := migrate(ctx, c, uri, cfg.Key, files); err != nil {
 		return err
 	}
-	fresh, err := l.identify(c, cfg)
+	var fresh bool
+	l.identity, fresh, err = records.Identify(c, records.Owner{Network: cfg.Network, Node: cfg.Node, Origin: cfg.Origin, Random: cfg.Random})
 	if err != nil {
 		return err
 	}
-	log, err := ledger.OpenLog(l.identity.Origin, cfg.Keys, cfg.Random, reader{c})
+	log, err := ledger.OpenLog(l.identity.Origin, cfg.Keys, cfg.Random, records.NewReader(c))
 	if err != nil {
 		return err
 	}
-	if l.writer, err = startWriter(c, log); err != nil {
+	l.writing = c
+	if l.writer, err = records.StartWriter(session{c}, log); err != nil {
 		return err
 	}
 	if !fresh {
 		return nil
 	}
 	// A stop before this leaves a ledger without events; the next opening writes the first.
-	return l.writer.update(ctx, func(t ledger.Tx) error {
+	return l.writer.Update(ctx, func(t ledger.Tx) error {
 		_, err := t.Append(cfg.Created)
 		return err
 	})
@@ -165,7 +169,8 @@ func unlocked(err error) error {
 }
 
 func tables(c *conn) (int, error) {
-	return single(c, "schema", (*row).number, "SELECT count(*) FROM sqlite_schema")
+	n, err := c.number("SELECT count(*) FROM sqlite_schema")
+	return int(n), err
 }
 
 // prepareFile makes an empty file a database with checksums and a -wal.
@@ -220,7 +225,7 @@ func version(c *conn) (int64, error) {
 	if n, err := tables(c); err != nil || n == 0 {
 		return 0, err
 	}
-	return single(c, "version", (*row).integer, "SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied")
+	return c.number("SELECT ifnull(max(version_id), 0) FROM goose_db_version WHERE is_applied")
 }
 
 func newestMigration(files fs.FS) (int64, error) {
@@ -229,46 +234,6 @@ func newestMigration(files fs.FS) (int64, error) {
 		return 0, err
 	}
 	return goose.NumericComponent(names[len(names)-1])
-}
-
-// identify reads whose ledger it is, or gives a new one its identity; it reports whether no event was written yet.
-func (l *Ledger) identify(c *conn, cfg Config) (bool, error) {
-	found, err := l.readIdentity(c)
-	if err != nil {
-		return false, err
-	}
-	if !found {
-		if err := l.createIdentity(c, cfg); err != nil {
-			return false, err
-		}
-	}
-	if l.identity.Network != cfg.Network || l.identity.Node != cfg.Node {
-		return false, fault.New(fault.Conflict, "other-node", "open ledger", "the ledger belongs to another node or network").
-			WithHint("check network and node in the configuration against the data directory")
-	}
-	events, err := reader{c}.EventCount()
-	return events == 0, err
-}
-
-func (l *Ledger) readIdentity(c *conn) (bool, error) {
-	return c.one(func(r *row) {
-		id := ledger.Identity{Network: r.text(), Node: parsed(r, r.text(), authority.ParseNode)}
-		id.Incarnation = message.Incarnation{Counter: uint32(r.integer())}
-		copy(id.Incarnation.Random[:], r.blob())
-		id.Origin = r.text()
-		l.identity = id
-	}, "SELECT network, node, counter, random, origin FROM identity")
-}
-
-func (l *Ledger) createIdentity(c *conn, cfg Config) error {
-	id := ledger.Identity{Network: cfg.Network, Node: cfg.Node, Incarnation: message.Incarnation{Counter: 1}}
-	if _, err := io.ReadFull(cfg.Random, id.Incarnation.Random[:]); err != nil {
-		return fault.Wrap(err, fault.Internal, "", "make ledger", "no randomness")
-	}
-	id.Origin = fmt.Sprintf("%s/%d-%s", cfg.Origin, id.Incarnation.Counter, hex.EncodeToString(id.Incarnation.Random[:]))
-	l.identity = id
-	return c.exec("INSERT INTO identity VALUES (1, ?, ?, ?, ?, ?)",
-		id.Network, id.Node.String(), int64(id.Incarnation.Counter), id.Incarnation.Random[:], id.Origin)
 }
 
 // lockDir takes the directory for this process. The lock dies with the process, however that ends.
@@ -326,20 +291,23 @@ func (l *Ledger) Identity() ledger.Identity { return l.identity }
 
 // Update implements [ledger.Ledger].
 func (l *Ledger) Update(ctx context.Context, f func(ledger.Tx) error) error {
-	return l.writer.update(ctx, f)
+	return l.writer.Update(ctx, f)
 }
 
 // View implements [ledger.Ledger].
 func (l *Ledger) View(ctx context.Context, f func(ledger.Reader) error) error {
-	return l.pool.view(ctx, func(c *conn) error { return f(reader{c}) })
+	return l.pool.view(ctx, func(c *conn) error { return f(records.NewReader(c)) })
 }
+
+// People is the store of room people over this ledger.
+func (l *Ledger) People() people.Store { return records.People(l) }
 
 // VerifyEvidence implements [ledger.Ledger].
 func (l *Ledger) VerifyEvidence(ctx context.Context) (ledger.Evidence, error) {
 	var found ledger.Evidence
 	err := l.pool.view(ctx, func(c *conn) error {
 		var err error
-		found, err = ledger.Verify(ctx, l.identity.Origin, l.keys, reader{c})
+		found, err = ledger.Verify(ctx, l.identity.Origin, l.keys, records.NewReader(c))
 		return err
 	})
 	return found, err
@@ -348,7 +316,7 @@ func (l *Ledger) VerifyEvidence(ctx context.Context) (ledger.Evidence, error) {
 // Close implements [ledger.Ledger]. Views that run are waited for.
 func (l *Ledger) Close() error {
 	var err error
-	l.close.Do(func() { err = errors.Join(l.pool.close(), l.writer.close(), l.release()) })
+	l.close.Do(func() { err = errors.Join(l.pool.close(), l.writer.Close(), l.release()) })
 	return err
 }
 

@@ -1,10 +1,10 @@
 package sqlite
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/ledger/records"
 	"github.com/enlace-network/enlace/internal/people"
 	"github.com/enlace-network/enlace/internal/people/peopletest"
 )
@@ -22,11 +22,11 @@ func peopleEvents(t *testing.T, l *Ledger) ([]people.Event, error) {
 	err := l.View(t.Context(), func(r ledger.Reader) error {
 		events, err := r.Events(1, 0)
 		for _, e := range events {
-			var d peopleDetail
-			if err := json.Unmarshal(e.Detail, &d); err != nil {
+			p, err := records.ParsePeople(e)
+			if err != nil {
 				return err
 			}
-			out = append(out, people.Event{Kind: people.EventKind(e.Kind), Actor: e.Actor, Subject: d.Subject, Detail: d.Detail, Alarm: d.Alarm, At: e.Time})
+			out = append(out, p)
 		}
 		return err
 	})

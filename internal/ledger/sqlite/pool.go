@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/enlace-network/enlace/internal/fault"
+	"github.com/enlace-network/enlace/internal/ledger/records"
 )
 
 // pool holds the reading connections: places for all of them, opened when first needed.
@@ -27,7 +27,7 @@ func newPool(open func() (*conn, error)) *pool {
 func (p *pool) view(ctx context.Context, f func(*conn) error) error {
 	select {
 	case <-p.closed:
-		return closed()
+		return records.Closed()
 	default:
 	}
 	var c *conn
@@ -36,7 +36,7 @@ func (p *pool) view(ctx context.Context, f func(*conn) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-p.closed:
-		return closed()
+		return records.Closed()
 	}
 	defer func() { p.places <- c }()
 	if c == nil {
@@ -77,8 +77,4 @@ func (p *pool) close() error {
 		}
 	}
 	return err
-}
-
-func closed() error {
-	return fault.New(fault.Retry, "closed", "use ledger", "the node is stopping")
 }

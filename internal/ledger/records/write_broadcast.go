@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"time"
@@ -31,8 +31,8 @@ func (t tx) recordedChain(c ledger.Chain) (int64, error) {
 	if found || err != nil {
 		return id, err
 	}
-	err = t.c.exec("INSERT INTO chain (publisher, counter, random, audience) VALUES (?, ?, ?, ?)", in(c)...)
-	return t.c.db.LastInsertRowID(), err
+	return single(t.c, "chain", (*row).integer,
+		"INSERT INTO chain (publisher, counter, random, audience) VALUES (?, ?, ?, ?) RETURNING id", in(c)...)
 }
 
 // PutEpoch implements [ledger.BroadcastTx]. The first package and the time it was recorded stay.
@@ -44,7 +44,7 @@ func (t tx) PutEpoch(e ledger.Epoch) error {
 	return t.c.changed(ledger.Equivocation(), `INSERT INTO epoch (chain, number, fingerprint, package, sealed, sealed_to, recorded)
 		VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (chain, number) DO UPDATE SET sealed = excluded.sealed, sealed_to = excluded.sealed_to
-		WHERE fingerprint = excluded.fingerprint`,
+		WHERE epoch.fingerprint = excluded.fingerprint`,
 		chain, e.Number, e.Fingerprint, e.Package, e.Sealed, e.SealedTo[:], e.Recorded)
 }
 
@@ -62,14 +62,15 @@ func (t tx) PutBroadcast(b ledger.Broadcast) error {
 
 // PutLink implements [ledger.BroadcastTx].
 func (t tx) PutLink(l ledger.Link) (int64, error) {
-	err := t.c.changed(ledger.SameNumber(), `INSERT INTO link (audience, number, epoch, id, sender, digest, subject, salt, hash,
-		expires, direct, frame) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (audience, number) DO NOTHING`,
+	var seq int64
+	added, err := t.c.one(func(r *row) { seq = r.integer() }, `INSERT INTO link (audience, number, epoch, id, sender, digest, subject, salt, hash,
+		expires, direct, frame) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (audience, number) DO NOTHING RETURNING seq`,
 		l.Audience, l.Number, l.Epoch, l.Message.ID, l.Message.Sender.String(), l.Digest, l.Subject, l.Salt, l.Hash,
 		l.Expires, flag(l.Direct), l.Frame)
-	if err != nil {
-		return 0, err
+	if err == nil && !added {
+		err = ledger.SameNumber()
 	}
-	return t.c.db.LastInsertRowID(), nil
+	return seq, err
 }
 
 // PutMember implements [ledger.BroadcastTx].
@@ -83,8 +84,8 @@ func (t tx) PutMember(m ledger.Member) error {
 		ON CONFLICT (audience, node) DO UPDATE SET authorities = excluded.authorities, removed = excluded.removed,
 		first = excluded.first, epoch = excluded.epoch, position = excluded.position, next = excluded.next,
 		attempts = excluded.attempts, last_error = excluded.last_error, receipt = excluded.receipt`,
-		m.Audience, m.Node.String(), authorities, m.Removed, m.First, m.Epoch, m.Position, orNull(m.Next), m.Attempts, m.LastError,
-		m.Receipt)
+		m.Audience, m.Node.String(), authorities, m.Removed, m.First, m.Epoch, m.Position, orNull(m.Next), m.Attempts,
+		memberAt(m.Audience, m.Node).text("last_error", m.LastError), m.Receipt)
 }
 
 // orNull is a time for a column that is NULL where nothing is to be done.
@@ -126,8 +127,8 @@ func (t tx) PutFollowing(f ledger.Following) error {
 	return t.c.exec(`INSERT INTO following_told (chain, receipt_position, passed, refused, receipt) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (chain) DO UPDATE SET receipt_position = excluded.receipt_position, passed = excluded.passed,
 		refused = excluded.refused, receipt = excluded.receipt
-		WHERE receipt_position <> excluded.receipt_position OR receipt <> excluded.receipt OR passed <> excluded.passed
-		OR refused <> excluded.refused`, chain, f.ReceiptPosition, passed, refused, f.Receipt)
+		WHERE following_told.receipt_position <> excluded.receipt_position OR following_told.receipt <> excluded.receipt
+		OR following_told.passed <> excluded.passed OR following_told.refused <> excluded.refused`, chain, f.ReceiptPosition, passed, refused, f.Receipt)
 }
 
 // PutEntry implements [ledger.BroadcastTx].
@@ -155,7 +156,8 @@ func (t tx) PutIndex(x ledger.Index) error {
 
 // PutHeld implements [ledger.BroadcastTx].
 func (t tx) PutHeld(h ledger.Held) error {
-	return t.c.exec("INSERT OR IGNORE INTO held (publisher, fingerprint, hash, subject, recorded, frame) VALUES (?, ?, ?, ?, ?, ?)",
+	return t.c.exec(`INSERT INTO held (publisher, fingerprint, hash, subject, recorded, frame) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (publisher, hash) DO NOTHING`,
 		h.Publisher.String(), h.Fingerprint, h.Hash, h.Subject, h.Recorded, h.Frame)
 }
 
@@ -166,30 +168,28 @@ func (t tx) DeleteHeld(seq int64) error {
 
 // DeleteHeldBefore implements [ledger.BroadcastTx].
 func (t tx) DeleteHeldBefore(at time.Time) (int, error) {
-	if err := t.c.exec("DELETE FROM held WHERE recorded < ?", at); err != nil {
-		return 0, err
-	}
-	return int(t.c.db.Changes()), nil
+	n, err := t.c.Exec("DELETE FROM held WHERE recorded < ?", at)
+	return int(n), err
 }
 
 // PutControl implements [ledger.BroadcastTx]. The update touches a row only where it repeats what stands there.
 func (t tx) PutControl(c ledger.Control) error {
 	return t.c.changed(ledger.ReceiptFixed(), `INSERT INTO control (id, sender, digest, receipt, expires) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (id, sender) DO UPDATE SET expires = excluded.expires
-		WHERE digest = excluded.digest AND receipt = excluded.receipt`,
+		WHERE control.digest = excluded.digest AND control.receipt = excluded.receipt`,
 		c.ID, c.From.String(), c.Digest, c.Receipt, c.Expires)
 }
 
 // DeleteControls implements [ledger.BroadcastTx].
 func (t tx) DeleteControls(before time.Time, limit int) (int, error) {
-	err := t.c.exec(`DELETE FROM control WHERE (id, sender) IN
+	n, err := t.c.Exec(`DELETE FROM control WHERE (id, sender) IN
 		(SELECT id, sender FROM control WHERE expires < ? ORDER BY expires LIMIT ?)`, before, ledger.PageSize(limit))
-	return int(t.c.db.Changes()), err
+	return int(n), err
 }
 
 // PutProof implements [ledger.BroadcastTx].
 func (t tx) PutProof(p ledger.Proof) (bool, error) {
-	err := t.c.exec(`INSERT INTO proof (kind, node, about, one, other, time) VALUES (?, ?, ?, ?, ?, ?)
+	n, err := t.c.Exec(`INSERT INTO proof (kind, node, about, one, other, time) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (kind, node, about) DO NOTHING`, p.Kind, p.Node.String(), p.About, p.First, p.Second, p.Time)
-	return err == nil && t.c.db.Changes() == 1, err
+	return err == nil && n == 1, err
 }

@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"github.com/enlace-network/enlace/internal/authority"
@@ -10,18 +10,18 @@ import (
 // tx writes on the writer's connection, inside the savepoint of one job; see [ledger.Tx].
 type tx struct {
 	reader
-	w *writer
+	w *Writer
 }
 
 var _ ledger.Tx = tx{}
 
 // PutMessage implements [ledger.Tx].
 func (t tx) PutMessage(m ledger.Message) (bool, error) {
-	err := t.c.exec(`INSERT INTO message (id, sender, direction, digest, conversation, reply_to, kind, created, expires, recorded,
+	added, err := t.c.Exec(`INSERT INTO message (id, sender, direction, digest, conversation, reply_to, kind, created, expires, recorded,
 		attachments, envelope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, sender) DO NOTHING`,
 		m.Key.ID, m.Key.Sender.String(), string(m.Direction), m.Digest, m.Conversation, m.InReplyTo, string(m.Kind),
 		m.Created, m.Expires, m.Recorded, m.Attachments, m.Envelope)
-	if err != nil || t.c.db.Changes() == 1 {
+	if err != nil || added == 1 {
 		return err == nil, err
 	}
 	there, err := single(t.c, "message", (*row).digest, "SELECT digest FROM message WHERE id = ? AND sender = ?",
@@ -36,7 +36,8 @@ func (t tx) PutMessage(m ledger.Message) (bool, error) {
 func (t tx) PutReceipt(r ledger.Receipt) error {
 	return t.c.changed(ledger.ReceiptFixed(), `INSERT INTO receipt (id, sender, digest, received, complete) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (id, sender) DO UPDATE SET complete = excluded.complete
-		WHERE digest = excluded.digest AND received = excluded.received AND complete IN (x'', excluded.complete)`,
+		WHERE receipt.digest = excluded.digest AND receipt.received = excluded.received
+		AND receipt.complete IN (x'', excluded.complete)`,
 		r.Key.ID, r.Key.Sender.String(), r.Digest, r.Received, r.Complete)
 }
 
@@ -52,35 +53,45 @@ func (t tx) PutDelivery(d ledger.Delivery) error {
 	if lane < 0 {
 		return fault.New(fault.Internal, "", "record delivery", "a delivery has a lane")
 	}
+	at := deliveryAt(d.Key, d.Node)
 	return t.c.exec(`INSERT INTO delivery (id, sender, node, state, attempts, next, lane, last_error, receipt, complete, expires)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id, sender, node) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, next = excluded.next,
 		lane = excluded.lane, last_error = excluded.last_error, receipt = excluded.receipt, complete = excluded.complete,
 		expires = excluded.expires`,
-		d.Key.ID, d.Key.Sender.String(), d.Node.String(), string(d.State), d.Attempts, orNull(d.Next), lane, d.LastError,
+		d.Key.ID, d.Key.Sender.String(), d.Node.String(), string(d.State), d.Attempts, orNull(d.Next), lane, at.text("last_error", d.LastError),
 		d.Receipt, d.CompleteReceipt, d.Expires)
 }
 
 // PutCase implements [ledger.Tx].
 func (t tx) PutCase(c ledger.Case) (int64, error) {
 	t.w.at.cases++
-	return t.w.at.cases, t.c.exec("INSERT OR REPLACE INTO cases ("+caseColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.Conversation, c.Own.String(), c.Peer.String(), string(c.Side), c.Reference, c.LocalReference,
+	at := caseAt(c.Conversation, c.Own)
+	return t.w.at.cases, t.c.exec("INSERT INTO cases ("+caseColumns+`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (conversation, own) DO UPDATE SET peer = excluded.peer, side = excluded.side, reference = excluded.reference,
+		local_reference = excluded.local_reference, request_kind = excluded.request_kind, category = excluded.category,
+		urgency = excluded.urgency, status = excluded.status, state = excluded.state, title = excluded.title,
+		author = excluded.author, approver = excluded.approver, created = excluded.created, changed = excluded.changed,
+		due = excluded.due, attachments = excluded.attachments, cursor = excluded.cursor`,
+		c.Conversation, c.Own.String(), c.Peer.String(), string(c.Side), c.Reference, at.text("local_reference", c.LocalReference),
 		c.RequestKind.String(), c.Category.String(), string(c.Urgency), string(c.Status), string(c.State),
-		c.Title, c.Author, c.Approver, c.Created, c.Changed, c.Due, c.Attachments, t.w.at.cases)
+		at.text("title", c.Title), at.text("author", c.Author), at.text("approver", c.Approver), c.Created, c.Changed, c.Due, c.Attachments, t.w.at.cases)
 }
 
 // NextReference implements [ledger.Tx].
 func (t tx) NextReference(own authority.Name, year int) (int, error) {
 	return single(t.c, "reference", (*row).number, `INSERT INTO reference (own, year, value) VALUES (?, ?, 1)
-		ON CONFLICT (own, year) DO UPDATE SET value = value + 1 RETURNING value`, own.String(), year)
+		ON CONFLICT (own, year) DO UPDATE SET value = reference.value + 1 RETURNING value`, own.String(), year)
 }
 
 // PutDraft implements [ledger.Tx].
 func (t tx) PutDraft(d ledger.Draft) error {
-	return t.c.exec("INSERT OR REPLACE INTO draft (conversation, content, digest, author, returned) VALUES (?, ?, ?, ?, ?)",
-		d.Conversation, d.Content, d.Digest, d.Author, d.Returned)
+	at := draftAt(d.Conversation)
+	return t.c.exec(`INSERT INTO draft (conversation, content, digest, author, returned) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (conversation) DO UPDATE SET content = excluded.content, digest = excluded.digest, author = excluded.author,
+		returned = excluded.returned`,
+		d.Conversation, at.blob("content", d.Content), d.Digest, at.text("author", d.Author), at.text("returned", d.Returned))
 }
 
 // DeleteDraft implements [ledger.Tx].
@@ -94,9 +105,13 @@ func (t tx) PutAttachment(a ledger.Attachment) error {
 	if !a.Owner.Draft.IsZero() {
 		conversation = a.Owner.Draft
 	}
-	return t.c.exec("INSERT OR REPLACE INTO attachment ("+attachmentColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	at := attachmentAt(a.Owner, a.Index)
+	return t.c.exec("INSERT INTO attachment ("+attachmentColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (conversation, id, sender, number) DO UPDATE SET direction = excluded.direction,
+		sealed_size = excluded.sealed_size, root = excluded.root, stored = excluded.stored, state = excluded.state,
+		file = excluded.file, meta = excluded.meta`,
 		a.Owner.Message.ID, a.Owner.Message.Sender.String(), conversation, int64(a.Index), string(a.Direction),
-		int64(a.SealedSize), a.Root, int64(a.Stored), string(a.State), a.File, a.Meta)
+		int64(a.SealedSize), a.Root, int64(a.Stored), string(a.State), a.File, at.blob("meta", a.Meta))
 }
 
 // SetStored implements [ledger.Tx].
@@ -118,8 +133,9 @@ func (t tx) Append(e ledger.Event) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	at := eventAt(stored.Sequence)
 	return stored.Sequence, t.c.exec("INSERT INTO event (sequence, leaf, hashes, salt, detail) VALUES (?, ?, ?, ?, ?)",
-		int64(stored.Sequence), stored.Leaf, stored.Hashes, stored.Salt, stored.Detail)
+		int64(stored.Sequence), at.blob("leaf", stored.Leaf), stored.Hashes, at.blob("salt", stored.Salt), at.blob("detail", stored.Detail))
 }
 
 // Checkpoint implements [ledger.Tx].

@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"time"
@@ -11,14 +11,17 @@ import (
 const alertColumns = `id, own, issuer, direction, state, type, category, urgency, status, distribution, reference, title, version,
 	latest_id, latest_sender, ended_id, ended_sender, mark, author, approver, attachments, created, changed, expires, cursor`
 
+func alertAt(id message.ID, own authority.Name) place { return placed("alert", id[:], own.String()) }
+
 func scanAlert(r *row) ledger.Alert {
-	return ledger.Alert{
-		ID: r.id(), Own: r.name(), Issuer: r.name(), Direction: ledger.Direction(r.text()), State: message.AlertState(r.text()),
-		Type: r.text(), Category: r.category(), Urgency: message.Urgency(r.text()), Status: message.OperationalStatus(r.text()),
-		Distribution: message.Distribution(r.text()), Reference: r.text(), Title: r.text(), Version: uint32(r.integer()),
-		Latest: r.key(), Ended: r.key(), Mark: r.text(), Author: r.text(), Approver: r.text(), Attachments: r.number(),
-		Created: r.time(), Changed: r.time(), Expires: r.time(), Cursor: r.integer(),
-	}
+	a := ledger.Alert{ID: r.id(), Own: r.name(), Issuer: r.name()}
+	at := alertAt(a.ID, a.Own)
+	a.Direction, a.State = ledger.Direction(r.text()), message.AlertState(r.text())
+	a.Type, a.Category, a.Urgency, a.Status = r.text(), r.category(), message.Urgency(r.text()), message.OperationalStatus(r.text())
+	a.Distribution, a.Reference, a.Title, a.Version = message.Distribution(r.text()), r.text(), r.private(at, "title"), uint32(r.integer())
+	a.Latest, a.Ended, a.Mark, a.Author, a.Approver = r.key(), r.key(), r.text(), r.private(at, "author"), r.private(at, "approver")
+	a.Attachments, a.Created, a.Changed, a.Expires, a.Cursor = r.number(), r.time(), r.time(), r.time(), r.integer()
+	return a
 }
 
 // inForce is the condition of [message.AlertState.InForce], as the partial indexes have it.
@@ -73,8 +76,8 @@ func (t reader) AlertsSince(cursor int64, limit int) ([]ledger.Alert, error) {
 
 // AlertCursor implements [ledger.AlertReader]. An alert that was deleted has had its number.
 func (t reader) AlertCursor() (int64, error) {
-	return single(t.c, "cursor", (*row).integer, `SELECT max(ifnull((SELECT max(cursor) FROM alert), 0),
-		ifnull((SELECT cursor FROM alert_deleted WHERE one = 1), 0))`)
+	return single(t.c, "cursor", (*row).integer, `SELECT coalesce(max(newest), 0) FROM
+		(SELECT max(cursor) AS newest FROM alert UNION ALL SELECT cursor FROM alert_deleted WHERE one = 1) AS each`)
 }
 
 // AlertsExpired implements [ledger.AlertReader].
@@ -97,11 +100,13 @@ func (t reader) AlertsIn(state authority.State, category authority.Category) (bo
 
 const subscriptionColumns = `id, own, categories, types, states, urgency, status, author, created`
 
+func subscriptionAt(id message.ID) place { return placed("subscription", id[:], "") }
+
 func scanSubscription(r *row) ledger.Subscription {
-	return ledger.Subscription{
-		ID: r.id(), Own: r.name(), Categories: r.text(), Types: r.words(), States: r.states(),
-		Urgency: message.Urgency(r.text()), Status: r.text(), Author: r.text(), Created: r.time(),
-	}
+	s := ledger.Subscription{ID: r.id(), Own: r.name(), Categories: r.text(), Types: r.words(), States: r.states()}
+	s.Urgency, s.Status = message.Urgency(r.text()), r.text()
+	s.Author, s.Created = r.private(subscriptionAt(s.ID), "author"), r.time()
+	return s
 }
 
 // Subscriptions implements [ledger.AlertReader].
@@ -114,10 +119,16 @@ func (t reader) Subscription(id message.ID) (ledger.Subscription, error) {
 	return single(t.c, "subscription", scanSubscription, "SELECT "+subscriptionColumns+" FROM subscription WHERE id = ?", id)
 }
 
+func nudgeAt(alert message.ID, own authority.Name) place {
+	return placed("nudge", alert[:], own.String())
+}
+
 // NudgesDue implements [ledger.AlertReader].
 func (t reader) NudgesDue(now time.Time, limit int) ([]ledger.Nudge, error) {
 	scan := func(r *row) ledger.Nudge {
-		return ledger.Nudge{Alert: r.id(), Own: r.name(), Sent: r.number(), First: r.time(), Next: r.time(), LastError: r.text()}
+		n := ledger.Nudge{Alert: r.id(), Own: r.name(), Sent: r.number(), First: r.time(), Next: r.time()}
+		n.LastError = r.private(nudgeAt(n.Alert, n.Own), "last_error")
+		return n
 	}
 	return list(t.c, scan, `SELECT alert, own, sent, first, next, last_error FROM nudge
 		WHERE next IS NOT NULL AND next <= ? ORDER BY next LIMIT ?`, now, ledger.PageSize(limit))

@@ -1,7 +1,9 @@
-package sqlite
+package records
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,19 +13,15 @@ import (
 )
 
 // reader reads over a connection inside a transaction; see [ledger.Reader].
-type reader struct{ c *conn }
+type reader struct{ c conn }
 
 var _ ledger.Reader = reader{}
 
-// list collects the rows of a query.
-func list[T any](c *conn, scan func(*row) T, query string, args ...any) ([]T, error) {
-	var out []T
-	err := c.each(func(r *row) { out = append(out, scan(r)) }, query, args...)
-	return out, err
-}
+// NewReader reads over a connection that is in a transaction.
+func NewReader(c Conn) ledger.Reader { return reader{conn{c}} }
 
 // single is the one row of a query, or NotFound.
-func single[T any](c *conn, what string, scan func(*row) T, query string, args ...any) (T, error) {
+func single[T any](c conn, what string, scan func(*row) T, query string, args ...any) (T, error) {
 	var out T
 	found, err := c.one(func(r *row) { out = scan(r) }, query, args...)
 	if err == nil && !found {
@@ -81,7 +79,11 @@ var lanes = [...]string{"immediate", "urgent", "routine", "bulk"}
 
 func rank(lane authority.Lane) int { return slices.Index(lanes[:], lane.String()) }
 
-const deliveryColumns = `id, sender, node, state, attempts, ifnull(next, 0), lane, last_error, receipt, complete, expires`
+const deliveryColumns = `id, sender, node, state, attempts, coalesce(next, 0), lane, last_error, receipt, complete, expires`
+
+func deliveryAt(key message.Key, node authority.Node) place {
+	return placed("delivery", key.ID[:], key.Sender.String()+"\x00"+node.String())
+}
 
 func scanDelivery(r *row) ledger.Delivery {
 	d := ledger.Delivery{
@@ -91,7 +93,8 @@ func scanDelivery(r *row) ledger.Delivery {
 	if lane := r.number(); lane >= 0 && lane < len(lanes) {
 		d.Lane = parsed(r, lanes[lane], authority.ParseLane)
 	}
-	d.LastError, d.Receipt, d.CompleteReceipt, d.Expires = r.text(), r.blob(), r.blob(), r.time()
+	d.LastError = r.private(deliveryAt(d.Key, d.Node), "last_error")
+	d.Receipt, d.CompleteReceipt, d.Expires = r.blob(), r.blob(), r.time()
 	return d
 }
 
@@ -152,15 +155,19 @@ func (t reader) NextDue() (time.Time, error) {
 const caseColumns = `conversation, own, peer, side, reference, local_reference, request_kind, category, urgency, status, state,
 	title, author, approver, created, changed, due, attachments, cursor`
 
+func caseAt(conversation message.ID, own authority.Name) place {
+	return placed("cases", conversation[:], own.String())
+}
+
 func scanCase(r *row) ledger.Case {
-	return ledger.Case{
-		Conversation: r.id(), Own: r.name(), Peer: r.name(), Side: message.Side(r.text()),
-		Reference: r.text(), LocalReference: r.text(),
-		RequestKind: parsed(r, r.text(), authority.ParseRequestKind), Category: parsed(r, r.text(), authority.ParseCategory),
-		Urgency: message.Urgency(r.text()), Status: message.OperationalStatus(r.text()), State: message.State(r.text()),
-		Title: r.text(), Author: r.text(), Approver: r.text(), Created: r.time(), Changed: r.time(), Due: r.time(),
-		Attachments: r.number(), Cursor: r.integer(),
-	}
+	c := ledger.Case{Conversation: r.id(), Own: r.name()}
+	at := caseAt(c.Conversation, c.Own)
+	c.Peer, c.Side, c.Reference, c.LocalReference = r.name(), message.Side(r.text()), r.text(), r.private(at, "local_reference")
+	c.RequestKind, c.Category = parsed(r, r.text(), authority.ParseRequestKind), r.category()
+	c.Urgency, c.Status, c.State = message.Urgency(r.text()), message.OperationalStatus(r.text()), message.State(r.text())
+	c.Title, c.Author, c.Approver = r.private(at, "title"), r.private(at, "author"), r.private(at, "approver")
+	c.Created, c.Changed, c.Due, c.Attachments, c.Cursor = r.time(), r.time(), r.time(), r.number(), r.integer()
+	return c
 }
 
 // Case implements [ledger.CaseReader].
@@ -200,18 +207,32 @@ func (t reader) CasesSince(cursor int64, limit int) ([]ledger.Case, error) {
 
 // Cursor implements [ledger.CaseReader].
 func (t reader) Cursor() (int64, error) {
-	return single(t.c, "cursor", (*row).integer, "SELECT ifnull(max(cursor), 0) FROM cases")
+	return single(t.c, "cursor", (*row).integer, "SELECT coalesce(max(cursor), 0) FROM cases")
 }
+
+func draftAt(conversation message.ID) place { return placed("draft", conversation[:], "") }
 
 // Draft implements [ledger.CaseReader].
 func (t reader) Draft(conversation message.ID) (ledger.Draft, error) {
+	at := draftAt(conversation)
 	scan := func(r *row) ledger.Draft {
-		return ledger.Draft{Conversation: conversation, Content: r.blob(), Digest: r.digest(), Author: r.text(), Returned: r.text()}
+		return ledger.Draft{
+			Conversation: conversation, Content: r.privateBlob(at, "content"), Digest: r.digest(),
+			Author: r.private(at, "author"), Returned: r.private(at, "returned"),
+		}
 	}
 	return single(t.c, "draft", scan, "SELECT content, digest, author, returned FROM draft WHERE conversation = ?", conversation)
 }
 
 const attachmentColumns = `id, sender, conversation, number, direction, sealed_size, root, stored, state, file, meta`
+
+func attachmentAt(o ledger.Owner, index uint32) place {
+	id := o.Message.ID
+	if !o.Draft.IsZero() {
+		id = o.Draft
+	}
+	return placed("attachment", id[:], fmt.Sprintf("%s\x00%d", o.Message.Sender, index))
+}
 
 func scanAttachment(r *row) ledger.Attachment {
 	a := ledger.Attachment{Owner: ledger.OwnedBy(r.key()), Conversation: r.id()}
@@ -219,7 +240,7 @@ func scanAttachment(r *row) ledger.Attachment {
 		a.Owner = ledger.OwnedByDraft(a.Conversation)
 	}
 	a.Index, a.Direction, a.SealedSize, a.Root = uint32(r.integer()), ledger.Direction(r.text()), r.unsigned(), r.digest()
-	a.Stored, a.State, a.File, a.Meta = r.unsigned(), ledger.AttachmentState(r.text()), r.text(), r.blob()
+	a.Stored, a.State, a.File, a.Meta = r.unsigned(), ledger.AttachmentState(r.text()), r.text(), r.privateBlob(attachmentAt(a.Owner, a.Index), "meta")
 	return a
 }
 
@@ -255,7 +276,7 @@ func (t reader) AttachmentsIn(conversation message.ID) ([]ledger.Attachment, err
 func (t reader) ExpectedFrom(state authority.State) (uint64, error) {
 	var sum uint64
 	_, err := t.c.one(func(r *row) { sum = r.unsigned() },
-		"SELECT coalesce(sum(sealed_size), 0) FROM attachment WHERE state = 'RECEIVING' AND sender >= ? AND sender < ?",
+		"SELECT CAST(coalesce(sum(sealed_size), 0) AS BIGINT) FROM attachment WHERE state = 'RECEIVING' AND sender >= ? AND sender < ?",
 		state.String()+"/", state.String()+"0")
 	return sum, err
 }
@@ -265,13 +286,16 @@ func (t reader) NamesFile(name string) (bool, error) {
 	return t.c.one(func(*row) {}, "SELECT 1 FROM attachment WHERE file = ? LIMIT 1", name)
 }
 
+func eventAt(sequence uint64) place { return placed("event", strconv.FormatUint(sequence, 10), "") }
+
 // scanEvent reads an event out of its leaf, which is what the evidence covers.
 func scanEvent(r *row) ledger.StoredEvent {
 	sequence := r.unsigned()
-	e := parsed(r, r.blob(), ledger.ParseLeaf)
+	at := eventAt(sequence)
+	e := parsed(r, r.privateBlob(at, "leaf"), ledger.ParseLeaf)
 	// The row's number: where it is not the leaf's, the verification has to see it.
 	e.Sequence = sequence
-	e.Hashes, e.Salt, e.Detail = r.blob(), r.blob(), r.blob()
+	e.Hashes, e.Salt, e.Detail = r.blob(), r.privateBlob(at, "salt"), r.privateBlob(at, "detail")
 	return e
 }
 
@@ -283,7 +307,7 @@ func (t reader) Events(from uint64, limit int) ([]ledger.StoredEvent, error) {
 
 // EventCount implements [ledger.EventReader].
 func (t reader) EventCount() (uint64, error) {
-	return single(t.c, "event", (*row).unsigned, "SELECT ifnull(max(sequence) + 1, 0) FROM event")
+	return single(t.c, "event", (*row).unsigned, "SELECT coalesce(max(sequence) + 1, 0) FROM event")
 }
 
 const checkpointColumns = `sequence, size, root, note, salted, commitment`

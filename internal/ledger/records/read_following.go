@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"math"
@@ -101,7 +101,7 @@ func (t reader) Indexes(chain ledger.Chain, from uint64, limit int) ([]ledger.In
 
 // HeldBytes implements [ledger.BroadcastReader].
 func (t reader) HeldBytes(publisher authority.Node) (uint64, error) {
-	return single(t.c, "sum", (*row).unsigned, "SELECT ifnull(sum(bytes), 0) FROM held_sum WHERE publisher = ?", publisher.String())
+	return single(t.c, "sum", (*row).unsigned, "SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM held_sum WHERE publisher = ?", publisher.String())
 }
 
 // HeldFor implements [ledger.BroadcastReader].

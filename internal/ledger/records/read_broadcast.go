@@ -1,4 +1,4 @@
-package sqlite
+package records
 
 import (
 	"time"
@@ -75,7 +75,7 @@ const framed = linkColumns + `, CASE WHEN l.frame <> x'' THEN l.frame ELSE
 func scanLink(r *row) ledger.Link {
 	return ledger.Link{
 		Seq: r.integer(), Audience: r.digest(), Number: r.unsigned(), Epoch: r.unsigned(), Message: r.key(), Digest: r.digest(),
-		Subject: r.text(), Salt: r.blob(), Hash: r.digest(), Expires: r.time(), Direct: r.number() != 0,
+		Subject: r.text(), Salt: r.blob(), Hash: r.digest(), Expires: r.time(), Direct: r.flag(),
 	}
 }
 
@@ -115,13 +115,19 @@ func (t reader) LinksAfter(seq int64, limit int) ([]ledger.Link, error) {
 		WHERE l.direct = 0 AND l.seq > ? ORDER BY l.seq LIMIT ?`, seq, ledger.PageSize(limit))
 }
 
-const memberColumns = `audience, node, authorities, removed, first, epoch, position, receipt, ifnull(next, 0), attempts, last_error`
+const memberColumns = `audience, node, authorities, removed, first, epoch, position, receipt, coalesce(next, 0), attempts, last_error`
+
+func memberAt(audience message.Digest, node authority.Node) place {
+	return placed("member", audience[:], node.String())
+}
 
 func scanMember(r *row) ledger.Member {
-	return ledger.Member{
+	m := ledger.Member{
 		Audience: r.digest(), Node: r.node(), Authorities: r.names(), Removed: r.time(), First: r.unsigned(), Epoch: r.unsigned(),
-		Position: r.unsigned(), Receipt: r.blob(), Next: r.time(), Attempts: r.number(), LastError: r.text(),
+		Position: r.unsigned(), Receipt: r.blob(), Next: r.time(), Attempts: r.number(),
 	}
+	m.LastError = r.private(memberAt(m.Audience, m.Node), "last_error")
+	return m
 }
 
 // Member implements [ledger.BroadcastReader].
@@ -160,5 +166,5 @@ func (t reader) earliest(query string) (time.Time, error) {
 
 // BusCursor implements [ledger.BroadcastReader].
 func (t reader) BusCursor() (int64, error) {
-	return single(t.c, "cursor", (*row).integer, "SELECT ifnull(max(cursor), 0) FROM bus")
+	return single(t.c, "cursor", (*row).integer, "SELECT coalesce(max(cursor), 0) FROM bus")
 }

@@ -1,12 +1,10 @@
-package sqlite
+package records
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/ncruces/go-sqlite3"
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
@@ -22,10 +20,31 @@ type job struct {
 	done chan error
 }
 
-// writer is the one goroutine that changes the database.
-type writer struct {
-	conn *conn
-	log  *ledger.Log
+// Session is the one connection of an engine that writes.
+type Session interface {
+	Conn
+	// Begin starts the transaction of a group.
+	Begin() error
+	// Savepoint starts one job in it; Release ends one that did well, RollbackTo takes back one that did not, with its
+	// savepoint.
+	Savepoint() error
+	Release() error
+	RollbackTo() error
+	// Commit returns nil once the group is on stable storage, and an error only where it is not and never will be: an
+	// engine in doubt finds out first.
+	Commit() error
+	// Rollback takes the whole group back.
+	Rollback() error
+	// Standing is false when the transaction is gone without our doing, as on a full disk or a cut line.
+	Standing() bool
+	// Close ends the connection.
+	Close() error
+}
+
+// Writer is the one goroutine that changes the database.
+type Writer struct {
+	session Session
+	log     *ledger.Log
 	// at is how far the changes have come, with those of the open group.
 	at cursors
 	// chains are numbers of chains, those given in the open group too: whatever is undone empties it.
@@ -50,21 +69,21 @@ func readCursors(r reader) (cursors, error) {
 	return cursors{cases, alerts}, err
 }
 
-// startWriter takes the connection over; it is closed when the writer is.
-func startWriter(c *conn, log *ledger.Log) (*writer, error) {
-	at, err := readCursors(reader{c})
+// StartWriter takes the session over; it is closed when the writer is.
+func StartWriter(s Session, log *ledger.Log) (*Writer, error) {
+	at, err := readCursors(reader{conn{s}})
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{
-		conn: c, log: log, at: at, chains: map[ledger.Chain]int64{}, jobs: make(chan job, largestGroup), stopped: make(chan struct{}),
+	w := &Writer{
+		session: s, log: log, at: at, chains: map[ledger.Chain]int64{}, jobs: make(chan job, largestGroup), stopped: make(chan struct{}),
 	}
 	go w.run()
 	return w, nil
 }
 
-// update hands f to the writer and waits until it is on stable storage, or was refused.
-func (w *writer) update(ctx context.Context, f func(ledger.Tx) error) error {
+// Update hands f to the writer and waits until it is on stable storage, or was refused.
+func (w *Writer) Update(ctx context.Context, f func(ledger.Tx) error) error {
 	j := job{ctx, f, make(chan error, 1)}
 	if err := w.submit(j); err != nil {
 		return err
@@ -72,11 +91,11 @@ func (w *writer) update(ctx context.Context, f func(ledger.Tx) error) error {
 	return <-j.done
 }
 
-func (w *writer) submit(j job) error {
+func (w *Writer) submit(j job) error {
 	w.gate.RLock()
 	defer w.gate.RUnlock()
 	if w.closing {
-		return closed()
+		return Closed()
 	}
 	select {
 	case w.jobs <- j:
@@ -87,14 +106,14 @@ func (w *writer) submit(j job) error {
 }
 
 // run commits groups until the writer is closed. What waits while one group is being synced is the next group.
-func (w *writer) run() {
+func (w *Writer) run() {
 	defer close(w.stopped)
 	for first := range w.jobs {
 		w.commit(w.gather(first))
 	}
 }
 
-func (w *writer) gather(first job) []job {
+func (w *Writer) gather(first job) []job {
 	group := []job{first}
 	for len(group) < largestGroup {
 		select {
@@ -112,7 +131,7 @@ func (w *writer) gather(first job) []job {
 
 // commit runs a group in one transaction and answers its callers. Nobody is answered with nil before the sync has
 // returned (P1).
-func (w *writer) commit(group []job) {
+func (w *Writer) commit(group []job) {
 	before := w.at
 	w.log.Begin()
 	answers, err := w.transact(group)
@@ -135,15 +154,14 @@ func (w *writer) commit(group []job) {
 }
 
 // transact returns each job's own answer, and the error that has undone the whole group.
-func (w *writer) transact(group []job) ([]error, error) {
+func (w *Writer) transact(group []job) ([]error, error) {
 	answers := make([]error, len(group))
-	if err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := w.session.Begin(); err != nil {
 		return answers, err
 	}
 	for i, j := range group {
 		answers[i] = w.runOne(j)
-		if w.conn.db.GetAutocommit() {
-			// The engine has rolled everything back by itself, as it does on a full disk.
+		if !w.session.Standing() {
 			err := undone(answers[i])
 			answers[i] = nil
 			return answers, err
@@ -151,12 +169,12 @@ func (w *writer) transact(group []job) ([]error, error) {
 	}
 	err := w.storeCheckpoint()
 	if err == nil {
-		err = w.conn.exec("COMMIT")
+		err = w.session.Commit()
 	}
-	if err != nil && !w.conn.db.GetAutocommit() {
-		err = errors.Join(err, w.conn.exec("ROLLBACK"))
+	if err != nil && w.session.Standing() {
+		err = errors.Join(err, w.session.Rollback())
 	}
-	return answers, failed("commit", err)
+	return answers, err
 }
 
 // undone is why a group ended inside one of its transactions.
@@ -164,28 +182,28 @@ func undone(answer error) error {
 	if fault.Is(answer, fault.Retry) {
 		return answer
 	}
-	return fault.Wrap(answer, fault.Retry, "storage-failed", "commit", "the data disk failed in the middle of a transaction")
+	return fault.Wrap(answer, fault.Retry, "storage-failed", "commit", "the storage failed in the middle of a transaction")
 }
 
 // runOne runs one job in a savepoint, so that its failure takes nothing else with it.
-func (w *writer) runOne(j job) error {
+func (w *Writer) runOne(j job) error {
 	if err := j.ctx.Err(); err != nil {
 		return err
 	}
-	if err := w.conn.exec("SAVEPOINT job"); err != nil {
+	if err := w.session.Savepoint(); err != nil {
 		return err
 	}
 	before := w.at
 	w.log.Savepoint()
-	err := guarded(j.f, tx{reader{w.conn}, w})
+	err := guarded(j.f, tx{reader{conn{w.session}}, w})
 	if err == nil {
-		return w.conn.exec("RELEASE job")
+		return w.session.Release()
 	}
 	w.log.Undo()
 	w.at = before
 	clear(w.chains)
-	if !w.conn.db.GetAutocommit() {
-		err = errors.Join(err, w.conn.exec("ROLLBACK TO job"), w.conn.exec("RELEASE job"))
+	if w.session.Standing() {
+		err = errors.Join(err, w.session.RollbackTo())
 	}
 	return err
 }
@@ -204,17 +222,17 @@ func guarded(f func(ledger.Tx) error, t tx) error {
 	return err
 }
 
-func (w *writer) storeCheckpoint() error {
+func (w *Writer) storeCheckpoint() error {
 	c := w.log.Pending()
 	if c == nil {
 		return nil
 	}
-	return w.conn.exec("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)",
+	return conn{w.session}.exec("INSERT INTO checkpoint ("+checkpointColumns+") VALUES (?, ?, ?, ?, ?, ?)",
 		int64(c.Sequence), c.Size, c.Root[:], c.Note, c.Salted, c.Commitment)
 }
 
-// close ends the writer after what was handed in, signs a last checkpoint, and copies the -wal into the database.
-func (w *writer) close() error {
+// Close ends the writer after what was handed in, signs a last checkpoint, and closes the session.
+func (w *Writer) Close() error {
 	w.gate.Lock()
 	w.closing = true
 	close(w.jobs)
@@ -225,6 +243,10 @@ func (w *writer) close() error {
 		last := job{context.Background(), func(t ledger.Tx) error { _, err := t.Checkpoint(); return err }, make(chan error, 1)}
 		w.commit([]job{last})
 	}
-	_, err := w.conn.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)
-	return errors.Join(failed("close ledger", err), w.conn.close())
+	return w.session.Close()
+}
+
+// Closed is the answer of a ledger that is closing.
+func Closed() error {
+	return fault.New(fault.Retry, "closed", "use ledger", "the node is stopping")
 }
