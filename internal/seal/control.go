@@ -70,19 +70,35 @@ type Control struct {
 
 	header, sealed []byte
 	signature      *formatv1.Signature
+	rules          controlRules
+}
+
+// controlRules are what differs between the envelopes that a call carries and mail.
+type controlRules struct {
+	known           func(ControlKind) error
+	maxAll, maxBody int
+}
+
+// calls are those of envelopes that go by a call. PROTOCOL 7.1.
+func calls() controlRules {
+	return controlRules{func(k ControlKind) error { _, err := ParseControlKind(string(k)); return err }, message.MaxControl, message.MaxSealedBody}
 }
 
 // NewControl seals and signs. Known spares parsing keys again; it may be nil. PROTOCOL 7.1.
 func NewControl(ctx context.Context, d ControlDraft, signer Signer, known *Recipients) (Control, error) {
-	if _, err := ParseControlKind(string(d.Kind)); err != nil {
+	return newControl(ctx, d, signer, known, calls())
+}
+
+func newControl(ctx context.Context, d ControlDraft, signer Signer, known *Recipients, rules controlRules) (Control, error) {
+	if err := rules.known(d.Kind); err != nil {
 		return Control{}, err
 	}
 	sealed, err := encrypt(pad(d.Body), []authority.PublicKey{d.Key}, known)
 	if err != nil {
 		return Control{}, err
 	}
-	if len(sealed) > message.MaxSealedBody {
-		return Control{}, fault.New(fault.TooLarge, "too-large", "seal control envelope", "the body is larger than 1 MiB")
+	if len(sealed) > rules.maxBody {
+		return Control{}, fault.New(fault.TooLarge, "too-large", "seal control envelope", "the body is larger than allowed")
 	}
 	key, digest := d.Key.Fingerprint(), message.DigestOf(sealed)
 	header := canonical.Marshal(&formatv1.ControlHeader{
@@ -95,23 +111,29 @@ func NewControl(ctx context.Context, d ControlDraft, signer Signer, known *Recip
 		return Control{}, err
 	}
 	signature := &formatv1.Signature{Algorithm: authority.Ed25519, Key: d.NodeKey[:], Value: value}
-	return StoredControl(canonical.Marshal(&formatv1.ControlEnvelope{Header: header, Signatures: []*formatv1.Signature{signature}, Sealed: sealed}))
+	p, err := splitControl(canonical.Marshal(&formatv1.ControlEnvelope{Header: header, Signatures: []*formatv1.Signature{signature}, Sealed: sealed}), rules)
+	if err != nil {
+		return Control{}, err
+	}
+	return p.read()
 }
 
 // ParsedControl is a control envelope whose parts are bounded and split, and nothing more.
 type ParsedControl struct{ c Control }
 
 // ParseControl bounds and splits. PROTOCOL 1.3, 7.1.
-func ParseControl(b []byte) (ParsedControl, error) {
+func ParseControl(b []byte) (ParsedControl, error) { return splitControl(b, calls()) }
+
+func splitControl(b []byte, rules controlRules) (ParsedControl, error) {
 	var m formatv1.ControlEnvelope
-	if err := canonical.Unmarshal(b, &m, message.MaxControl); err != nil {
+	if err := canonical.Unmarshal(b, &m, rules.maxAll); err != nil {
 		return ParsedControl{}, err
 	}
-	if len(m.GetHeader()) > message.MaxHeader || len(m.GetSealed()) > message.MaxSealedBody {
+	if len(m.GetHeader()) > message.MaxHeader || len(m.GetSealed()) > rules.maxBody {
 		return ParsedControl{}, fault.New(fault.TooLarge, "too-large", "read control envelope", "the header or the body is larger than allowed")
 	}
 	s, err := onlySignature(m.GetSignatures())
-	return ParsedControl{Control{Bytes: b, header: m.GetHeader(), sealed: m.GetSealed(), signature: s}}, err
+	return ParsedControl{Control{Bytes: b, header: m.GetHeader(), sealed: m.GetSealed(), signature: s, rules: rules}}, err
 }
 
 // Verify checks the signature, reads the header, then that the sender it names has signed it and that the body is the
@@ -193,7 +215,7 @@ func (c *Control) names(m *formatv1.ControlHeader) error {
 // Open decrypts the body. Errors of kind Invalid and TooLarge are covered by the sender's verified signature and answered
 // with a rejection of their code; "unknown-kind" is one of them. PROTOCOL 7.1.
 func (c Control) Open(ctx context.Context, opener Opener) ([]byte, error) {
-	if _, err := ParseControlKind(string(c.Kind)); err != nil {
+	if err := c.rules.known(c.Kind); err != nil {
 		return nil, err
 	}
 	if !oneStanza(c.sealed) {
@@ -203,7 +225,7 @@ func (c Control) Open(ctx context.Context, opener Opener) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, message.MaxSealedBody+1))
+	plain, err := io.ReadAll(io.LimitReader(r, int64(c.rules.maxBody)+1))
 	if err != nil {
 		return nil, damaged(err)
 	}
