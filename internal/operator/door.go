@@ -57,6 +57,8 @@ type Config struct {
 	// Contacts may be nil: then desks are shown without telephone and mailbox.
 	Contacts Contacts
 	Monitor  Monitor
+	// Backups may be nil: then none are made.
+	Backups Backups
 	// Node is this node's name.
 	Node authority.Node
 	// TLS is the identity of both faces; it asks for no client certificate.

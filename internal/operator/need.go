@@ -156,3 +156,10 @@ type Contacts interface {
 type Monitor interface {
 	Status(ctx context.Context) (*operatorv1.GetStatusResponse, error)
 }
+
+// Backups makes backups of the node.
+type Backups interface {
+	// Backup writes a backup, sealed to the state's recovery key, to dst; it is whole only if no error is returned, and then
+	// the evidence log tells of it. Progress is told how many bytes of about how many were read.
+	Backup(ctx context.Context, who people.Principal, attachments string, dst io.Writer, progress func(done, about int64)) (*operatorv1.BackupSummary, error)
+}

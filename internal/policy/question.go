@@ -50,6 +50,7 @@ const (
 	SubscriptionApprove                   // a subscription
 	SubscriptionList                      // the subscriptions of Owner
 	SubscriptionRemove                    // a subscription
+	NodeBackup                            // the node: all it has, sealed to the state's recovery key
 )
 
 // kind is the type of thing an action is done to, as the schema calls it.
@@ -106,6 +107,7 @@ var actionNames = [...]actionName{
 	SubscriptionApprove: {"subscription:approve", kindSubscription},
 	SubscriptionList:    {"subscription:list", kindSubscription},
 	SubscriptionRemove:  {"subscription:remove", kindSubscription},
+	NodeBackup:          {"node:backup", kindNode},
 }
 
 // Actions lists every action.

@@ -26,6 +26,210 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type BackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "all" (default) or "needed".
+	Attachments   string `protobuf:"bytes,1,opt,name=attachments,proto3" json:"attachments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *BackupRequest) GetAttachments() string {
+	if x != nil {
+		return x.Attachments
+	}
+	return ""
+}
+
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the file; at most 256 KiB.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// How many bytes of about how many were read.
+	Done  int64 `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	About int64 `protobuf:"varint,3,opt,name=about,proto3" json:"about,omitempty"`
+	// Only in the last message.
+	End           *BackupSummary `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetAbout() int64 {
+	if x != nil {
+		return x.About
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetEnd() *BackupSummary {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+type BackupSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the ledger was copied.
+	Time  int64  `protobuf:"varint,1,opt,name=time,proto3" json:"time,omitempty"`
+	Files uint32 `protobuf:"varint,2,opt,name=files,proto3" json:"files,omitempty"`
+	// Bytes of all files together.
+	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// SHA-256 of the manifest, as in the evidence log.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Size and SHA-256 of the sealed file.
+	Size          int64  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Sha256        string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupSummary) Reset() {
+	*x = BackupSummary{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupSummary) ProtoMessage() {}
+
+func (x *BackupSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
+func (*BackupSummary) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BackupSummary) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetFiles() uint32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *BackupSummary) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *BackupSummary) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
 type LoginRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -36,7 +240,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +252,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +265,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{0}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LoginRequest) GetUser() string {
@@ -88,7 +292,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -100,7 +304,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -113,7 +317,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{1}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *LoginResponse) GetToken() string {
@@ -138,7 +342,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -150,7 +354,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -163,7 +367,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{2}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{5}
 }
 
 type LogoutResponse struct {
@@ -174,7 +378,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +390,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +403,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{3}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{6}
 }
 
 type WhoAmIRequest struct {
@@ -210,7 +414,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +426,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +439,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{4}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{7}
 }
 
 type WhoAmIResponse struct {
@@ -252,7 +456,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +468,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +481,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{5}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WhoAmIResponse) GetUser() string {
@@ -335,7 +539,7 @@ type IssueTokenRequest struct {
 
 func (x *IssueTokenRequest) Reset() {
 	*x = IssueTokenRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +551,7 @@ func (x *IssueTokenRequest) String() string {
 func (*IssueTokenRequest) ProtoMessage() {}
 
 func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +564,7 @@ func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenRequest.ProtoReflect.Descriptor instead.
 func (*IssueTokenRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{6}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IssueTokenRequest) GetName() string {
@@ -401,7 +605,7 @@ type IssueTokenResponse struct {
 
 func (x *IssueTokenResponse) Reset() {
 	*x = IssueTokenResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +617,7 @@ func (x *IssueTokenResponse) String() string {
 func (*IssueTokenResponse) ProtoMessage() {}
 
 func (x *IssueTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +630,7 @@ func (x *IssueTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenResponse.ProtoReflect.Descriptor instead.
 func (*IssueTokenResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{7}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IssueTokenResponse) GetId() string {
@@ -451,7 +655,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +667,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +680,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{8}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{11}
 }
 
 type TokenInfo struct {
@@ -494,7 +698,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +710,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +723,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{9}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -580,7 +784,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +796,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +809,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{10}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -624,7 +828,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +840,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +853,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{11}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -667,7 +871,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +883,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +896,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{12}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{15}
 }
 
 type AddUserRequest struct {
@@ -708,7 +912,7 @@ type AddUserRequest struct {
 
 func (x *AddUserRequest) Reset() {
 	*x = AddUserRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +924,7 @@ func (x *AddUserRequest) String() string {
 func (*AddUserRequest) ProtoMessage() {}
 
 func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +937,7 @@ func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserRequest.ProtoReflect.Descriptor instead.
 func (*AddUserRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{13}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AddUserRequest) GetUser() string {
@@ -773,7 +977,7 @@ type AddUserResponse struct {
 
 func (x *AddUserResponse) Reset() {
 	*x = AddUserResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +989,7 @@ func (x *AddUserResponse) String() string {
 func (*AddUserResponse) ProtoMessage() {}
 
 func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1002,7 @@ func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserResponse.ProtoReflect.Descriptor instead.
 func (*AddUserResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{14}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddUserResponse) GetPassword() string {
@@ -816,7 +1020,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -828,7 +1032,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -841,7 +1045,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{15}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{18}
 }
 
 type UserInfo struct {
@@ -857,7 +1061,7 @@ type UserInfo struct {
 
 func (x *UserInfo) Reset() {
 	*x = UserInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1073,7 @@ func (x *UserInfo) String() string {
 func (*UserInfo) ProtoMessage() {}
 
 func (x *UserInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1086,7 @@ func (x *UserInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserInfo.ProtoReflect.Descriptor instead.
 func (*UserInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{16}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UserInfo) GetUser() string {
@@ -929,7 +1133,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1145,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1158,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{17}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListUsersResponse) GetUsers() []*UserInfo {
@@ -974,7 +1178,7 @@ type SetRolesRequest struct {
 
 func (x *SetRolesRequest) Reset() {
 	*x = SetRolesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1190,7 @@ func (x *SetRolesRequest) String() string {
 func (*SetRolesRequest) ProtoMessage() {}
 
 func (x *SetRolesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1203,7 @@ func (x *SetRolesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRolesRequest.ProtoReflect.Descriptor instead.
 func (*SetRolesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{18}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetRolesRequest) GetUser() string {
@@ -1024,7 +1228,7 @@ type SetRolesResponse struct {
 
 func (x *SetRolesResponse) Reset() {
 	*x = SetRolesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1240,7 @@ func (x *SetRolesResponse) String() string {
 func (*SetRolesResponse) ProtoMessage() {}
 
 func (x *SetRolesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1253,7 @@ func (x *SetRolesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRolesResponse.ProtoReflect.Descriptor instead.
 func (*SetRolesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{19}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{22}
 }
 
 type LockUserRequest struct {
@@ -1062,7 +1266,7 @@ type LockUserRequest struct {
 
 func (x *LockUserRequest) Reset() {
 	*x = LockUserRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1278,7 @@ func (x *LockUserRequest) String() string {
 func (*LockUserRequest) ProtoMessage() {}
 
 func (x *LockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1291,7 @@ func (x *LockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockUserRequest.ProtoReflect.Descriptor instead.
 func (*LockUserRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{20}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LockUserRequest) GetUser() string {
@@ -1112,7 +1316,7 @@ type LockUserResponse struct {
 
 func (x *LockUserResponse) Reset() {
 	*x = LockUserResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1328,7 @@ func (x *LockUserResponse) String() string {
 func (*LockUserResponse) ProtoMessage() {}
 
 func (x *LockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1341,7 @@ func (x *LockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockUserResponse.ProtoReflect.Descriptor instead.
 func (*LockUserResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{21}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{24}
 }
 
 type ResetPasswordRequest struct {
@@ -1150,7 +1354,7 @@ type ResetPasswordRequest struct {
 
 func (x *ResetPasswordRequest) Reset() {
 	*x = ResetPasswordRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1366,7 @@ func (x *ResetPasswordRequest) String() string {
 func (*ResetPasswordRequest) ProtoMessage() {}
 
 func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1379,7 @@ func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*ResetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{22}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResetPasswordRequest) GetUser() string {
@@ -1201,7 +1405,7 @@ type ResetPasswordResponse struct {
 
 func (x *ResetPasswordResponse) Reset() {
 	*x = ResetPasswordResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1417,7 @@ func (x *ResetPasswordResponse) String() string {
 func (*ResetPasswordResponse) ProtoMessage() {}
 
 func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1430,7 @@ func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*ResetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{23}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResetPasswordResponse) GetPassword() string {
@@ -1256,7 +1460,7 @@ type Draft struct {
 
 func (x *Draft) Reset() {
 	*x = Draft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1472,7 @@ func (x *Draft) String() string {
 func (*Draft) ProtoMessage() {}
 
 func (x *Draft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1485,7 @@ func (x *Draft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draft.ProtoReflect.Descriptor instead.
 func (*Draft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{24}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Draft) GetAuthority() string {
@@ -1356,7 +1560,7 @@ type CreateRequestRequest struct {
 
 func (x *CreateRequestRequest) Reset() {
 	*x = CreateRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1572,7 @@ func (x *CreateRequestRequest) String() string {
 func (*CreateRequestRequest) ProtoMessage() {}
 
 func (x *CreateRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1585,7 @@ func (x *CreateRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequestRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{25}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateRequestRequest) GetDraft() *Draft {
@@ -1401,7 +1605,7 @@ type CreateRequestResponse struct {
 
 func (x *CreateRequestResponse) Reset() {
 	*x = CreateRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1617,7 @@ func (x *CreateRequestResponse) String() string {
 func (*CreateRequestResponse) ProtoMessage() {}
 
 func (x *CreateRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1630,7 @@ func (x *CreateRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequestResponse.ProtoReflect.Descriptor instead.
 func (*CreateRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{26}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateRequestResponse) GetId() string {
@@ -1445,7 +1649,7 @@ type CheckRequestRequest struct {
 
 func (x *CheckRequestRequest) Reset() {
 	*x = CheckRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1661,7 @@ func (x *CheckRequestRequest) String() string {
 func (*CheckRequestRequest) ProtoMessage() {}
 
 func (x *CheckRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1674,7 @@ func (x *CheckRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequestRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{27}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckRequestRequest) GetId() string {
@@ -1492,7 +1696,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1504,7 +1708,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1517,7 +1721,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{28}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Finding) GetField() string {
@@ -1551,7 +1755,7 @@ type CheckRequestResponse struct {
 
 func (x *CheckRequestResponse) Reset() {
 	*x = CheckRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1767,7 @@ func (x *CheckRequestResponse) String() string {
 func (*CheckRequestResponse) ProtoMessage() {}
 
 func (x *CheckRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1780,7 @@ func (x *CheckRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequestResponse.ProtoReflect.Descriptor instead.
 func (*CheckRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{29}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckRequestResponse) GetFindings() []*Finding {
@@ -1602,7 +1806,7 @@ type SendRequestRequest struct {
 
 func (x *SendRequestRequest) Reset() {
 	*x = SendRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1818,7 @@ func (x *SendRequestRequest) String() string {
 func (*SendRequestRequest) ProtoMessage() {}
 
 func (x *SendRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1831,7 @@ func (x *SendRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequestRequest.ProtoReflect.Descriptor instead.
 func (*SendRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{30}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SendRequestRequest) GetId() string {
@@ -1649,7 +1853,7 @@ type SendRequestResponse struct {
 
 func (x *SendRequestResponse) Reset() {
 	*x = SendRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1865,7 @@ func (x *SendRequestResponse) String() string {
 func (*SendRequestResponse) ProtoMessage() {}
 
 func (x *SendRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1878,7 @@ func (x *SendRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequestResponse.ProtoReflect.Descriptor instead.
 func (*SendRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{31}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SendRequestResponse) GetStatus() string {
@@ -1709,7 +1913,7 @@ type ApproveRequestRequest struct {
 
 func (x *ApproveRequestRequest) Reset() {
 	*x = ApproveRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1925,7 @@ func (x *ApproveRequestRequest) String() string {
 func (*ApproveRequestRequest) ProtoMessage() {}
 
 func (x *ApproveRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1938,7 @@ func (x *ApproveRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequestRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{32}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ApproveRequestRequest) GetId() string {
@@ -1763,7 +1967,7 @@ type ApproveRequestResponse struct {
 
 func (x *ApproveRequestResponse) Reset() {
 	*x = ApproveRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1979,7 @@ func (x *ApproveRequestResponse) String() string {
 func (*ApproveRequestResponse) ProtoMessage() {}
 
 func (x *ApproveRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1992,7 @@ func (x *ApproveRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequestResponse.ProtoReflect.Descriptor instead.
 func (*ApproveRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{33}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ApproveRequestResponse) GetStatus() string {
@@ -1822,7 +2026,7 @@ type ReturnRequestRequest struct {
 
 func (x *ReturnRequestRequest) Reset() {
 	*x = ReturnRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +2038,7 @@ func (x *ReturnRequestRequest) String() string {
 func (*ReturnRequestRequest) ProtoMessage() {}
 
 func (x *ReturnRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +2051,7 @@ func (x *ReturnRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequestRequest.ProtoReflect.Descriptor instead.
 func (*ReturnRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{34}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReturnRequestRequest) GetId() string {
@@ -1873,7 +2077,7 @@ type ReturnRequestResponse struct {
 
 func (x *ReturnRequestResponse) Reset() {
 	*x = ReturnRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2089,7 @@ func (x *ReturnRequestResponse) String() string {
 func (*ReturnRequestResponse) ProtoMessage() {}
 
 func (x *ReturnRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2102,7 @@ func (x *ReturnRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequestResponse.ProtoReflect.Descriptor instead.
 func (*ReturnRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{35}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReturnRequestResponse) GetStatus() string {
@@ -1923,7 +2127,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2139,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2152,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{36}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListRequestsRequest) GetDirection() string {
@@ -2011,7 +2215,7 @@ type RequestSummary struct {
 
 func (x *RequestSummary) Reset() {
 	*x = RequestSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2227,7 @@ func (x *RequestSummary) String() string {
 func (*RequestSummary) ProtoMessage() {}
 
 func (x *RequestSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2240,7 @@ func (x *RequestSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestSummary.ProtoReflect.Descriptor instead.
 func (*RequestSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{37}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RequestSummary) GetId() string {
@@ -2154,7 +2358,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2370,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2383,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{38}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*RequestSummary {
@@ -2205,7 +2409,7 @@ type GetRequestRequest struct {
 
 func (x *GetRequestRequest) Reset() {
 	*x = GetRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2421,7 @@ func (x *GetRequestRequest) String() string {
 func (*GetRequestRequest) ProtoMessage() {}
 
 func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2434,7 @@ func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestRequest.ProtoReflect.Descriptor instead.
 func (*GetRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{39}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetRequestRequest) GetId() string {
@@ -2254,7 +2458,7 @@ type ReceiptInfo struct {
 
 func (x *ReceiptInfo) Reset() {
 	*x = ReceiptInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2470,7 @@ func (x *ReceiptInfo) String() string {
 func (*ReceiptInfo) ProtoMessage() {}
 
 func (x *ReceiptInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2483,7 @@ func (x *ReceiptInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptInfo.ProtoReflect.Descriptor instead.
 func (*ReceiptInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{40}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReceiptInfo) GetNode() string {
@@ -2343,7 +2547,7 @@ type AttachmentInfo struct {
 
 func (x *AttachmentInfo) Reset() {
 	*x = AttachmentInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2559,7 @@ func (x *AttachmentInfo) String() string {
 func (*AttachmentInfo) ProtoMessage() {}
 
 func (x *AttachmentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2572,7 @@ func (x *AttachmentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachmentInfo.ProtoReflect.Descriptor instead.
 func (*AttachmentInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{41}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AttachmentInfo) GetMessageId() string {
@@ -2471,7 +2675,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2687,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2700,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{42}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Step) GetMessageId() string {
@@ -2638,7 +2842,7 @@ type GetRequestResponse struct {
 
 func (x *GetRequestResponse) Reset() {
 	*x = GetRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2650,7 +2854,7 @@ func (x *GetRequestResponse) String() string {
 func (*GetRequestResponse) ProtoMessage() {}
 
 func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2663,7 +2867,7 @@ func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestResponse.ProtoReflect.Descriptor instead.
 func (*GetRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{43}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *GetRequestResponse) GetSummary() *RequestSummary {
@@ -2739,7 +2943,7 @@ type WatchRequestsRequest struct {
 
 func (x *WatchRequestsRequest) Reset() {
 	*x = WatchRequestsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2751,7 +2955,7 @@ func (x *WatchRequestsRequest) String() string {
 func (*WatchRequestsRequest) ProtoMessage() {}
 
 func (x *WatchRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2764,7 +2968,7 @@ func (x *WatchRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequestsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{44}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WatchRequestsRequest) GetCursor() string {
@@ -2784,7 +2988,7 @@ type WatchRequestsResponse struct {
 
 func (x *WatchRequestsResponse) Reset() {
 	*x = WatchRequestsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +3000,7 @@ func (x *WatchRequestsResponse) String() string {
 func (*WatchRequestsResponse) ProtoMessage() {}
 
 func (x *WatchRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +3013,7 @@ func (x *WatchRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequestsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{45}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *WatchRequestsResponse) GetCursor() string {
@@ -2836,7 +3040,7 @@ type AcknowledgeRequestRequest struct {
 
 func (x *AcknowledgeRequestRequest) Reset() {
 	*x = AcknowledgeRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +3052,7 @@ func (x *AcknowledgeRequestRequest) String() string {
 func (*AcknowledgeRequestRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +3065,7 @@ func (x *AcknowledgeRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequestRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AcknowledgeRequestRequest) GetId() string {
@@ -2889,7 +3093,7 @@ type AcknowledgeRequestResponse struct {
 
 func (x *AcknowledgeRequestResponse) Reset() {
 	*x = AcknowledgeRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3105,7 @@ func (x *AcknowledgeRequestResponse) String() string {
 func (*AcknowledgeRequestResponse) ProtoMessage() {}
 
 func (x *AcknowledgeRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3118,7 @@ func (x *AcknowledgeRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequestResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AcknowledgeRequestResponse) GetMessageId() string {
@@ -2942,7 +3146,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2954,7 +3158,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2967,7 +3171,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AnswerRequestRequest) GetId() string {
@@ -3002,7 +3206,7 @@ type AnswerRequestResponse struct {
 
 func (x *AnswerRequestResponse) Reset() {
 	*x = AnswerRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3218,7 @@ func (x *AnswerRequestResponse) String() string {
 func (*AnswerRequestResponse) ProtoMessage() {}
 
 func (x *AnswerRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3231,7 @@ func (x *AnswerRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *AnswerRequestResponse) GetMessageId() string {
@@ -3054,7 +3258,7 @@ type RefuseRequestRequest struct {
 
 func (x *RefuseRequestRequest) Reset() {
 	*x = RefuseRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3270,7 @@ func (x *RefuseRequestRequest) String() string {
 func (*RefuseRequestRequest) ProtoMessage() {}
 
 func (x *RefuseRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3283,7 @@ func (x *RefuseRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefuseRequestRequest.ProtoReflect.Descriptor instead.
 func (*RefuseRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RefuseRequestRequest) GetId() string {
@@ -3107,7 +3311,7 @@ type RefuseRequestResponse struct {
 
 func (x *RefuseRequestResponse) Reset() {
 	*x = RefuseRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3323,7 @@ func (x *RefuseRequestResponse) String() string {
 func (*RefuseRequestResponse) ProtoMessage() {}
 
 func (x *RefuseRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3336,7 @@ func (x *RefuseRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefuseRequestResponse.ProtoReflect.Descriptor instead.
 func (*RefuseRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RefuseRequestResponse) GetMessageId() string {
@@ -3159,7 +3363,7 @@ type CloseRequestRequest struct {
 
 func (x *CloseRequestRequest) Reset() {
 	*x = CloseRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3375,7 @@ func (x *CloseRequestRequest) String() string {
 func (*CloseRequestRequest) ProtoMessage() {}
 
 func (x *CloseRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3388,7 @@ func (x *CloseRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequestRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CloseRequestRequest) GetId() string {
@@ -3212,7 +3416,7 @@ type CloseRequestResponse struct {
 
 func (x *CloseRequestResponse) Reset() {
 	*x = CloseRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3224,7 +3428,7 @@ func (x *CloseRequestResponse) String() string {
 func (*CloseRequestResponse) ProtoMessage() {}
 
 func (x *CloseRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3237,7 +3441,7 @@ func (x *CloseRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequestResponse.ProtoReflect.Descriptor instead.
 func (*CloseRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CloseRequestResponse) GetMessageId() string {
@@ -3268,7 +3472,7 @@ type AddAttachmentRequest struct {
 
 func (x *AddAttachmentRequest) Reset() {
 	*x = AddAttachmentRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3280,7 +3484,7 @@ func (x *AddAttachmentRequest) String() string {
 func (*AddAttachmentRequest) ProtoMessage() {}
 
 func (x *AddAttachmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3293,7 +3497,7 @@ func (x *AddAttachmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAttachmentRequest.ProtoReflect.Descriptor instead.
 func (*AddAttachmentRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AddAttachmentRequest) GetRequestId() string {
@@ -3329,7 +3533,7 @@ type AddAttachmentResponse struct {
 
 func (x *AddAttachmentResponse) Reset() {
 	*x = AddAttachmentResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3341,7 +3545,7 @@ func (x *AddAttachmentResponse) String() string {
 func (*AddAttachmentResponse) ProtoMessage() {}
 
 func (x *AddAttachmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3354,7 +3558,7 @@ func (x *AddAttachmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAttachmentResponse.ProtoReflect.Descriptor instead.
 func (*AddAttachmentResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AddAttachmentResponse) GetIndex() uint32 {
@@ -3389,7 +3593,7 @@ type GetAttachmentRequest struct {
 
 func (x *GetAttachmentRequest) Reset() {
 	*x = GetAttachmentRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3401,7 +3605,7 @@ func (x *GetAttachmentRequest) String() string {
 func (*GetAttachmentRequest) ProtoMessage() {}
 
 func (x *GetAttachmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3414,7 +3618,7 @@ func (x *GetAttachmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAttachmentRequest.ProtoReflect.Descriptor instead.
 func (*GetAttachmentRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetAttachmentRequest) GetRequestId() string {
@@ -3447,7 +3651,7 @@ type GetAttachmentResponse struct {
 
 func (x *GetAttachmentResponse) Reset() {
 	*x = GetAttachmentResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3459,7 +3663,7 @@ func (x *GetAttachmentResponse) String() string {
 func (*GetAttachmentResponse) ProtoMessage() {}
 
 func (x *GetAttachmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3472,7 +3676,7 @@ func (x *GetAttachmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAttachmentResponse.ProtoReflect.Descriptor instead.
 func (*GetAttachmentResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetAttachmentResponse) GetData() []byte {
@@ -3505,7 +3709,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3721,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3734,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListEntriesRequest) GetState() string {
@@ -3635,7 +3839,7 @@ type AuthorityInfo struct {
 
 func (x *AuthorityInfo) Reset() {
 	*x = AuthorityInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3647,7 +3851,7 @@ func (x *AuthorityInfo) String() string {
 func (*AuthorityInfo) ProtoMessage() {}
 
 func (x *AuthorityInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3660,7 +3864,7 @@ func (x *AuthorityInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityInfo.ProtoReflect.Descriptor instead.
 func (*AuthorityInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AuthorityInfo) GetName() string {
@@ -3856,7 +4060,7 @@ type CodeInfo struct {
 
 func (x *CodeInfo) Reset() {
 	*x = CodeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3868,7 +4072,7 @@ func (x *CodeInfo) String() string {
 func (*CodeInfo) ProtoMessage() {}
 
 func (x *CodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3881,7 +4085,7 @@ func (x *CodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeInfo.ProtoReflect.Descriptor instead.
 func (*CodeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CodeInfo) GetCode() string {
@@ -3913,7 +4117,7 @@ type CompetenceInfo struct {
 
 func (x *CompetenceInfo) Reset() {
 	*x = CompetenceInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3925,7 +4129,7 @@ func (x *CompetenceInfo) String() string {
 func (*CompetenceInfo) ProtoMessage() {}
 
 func (x *CompetenceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3938,7 +4142,7 @@ func (x *CompetenceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompetenceInfo.ProtoReflect.Descriptor instead.
 func (*CompetenceInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CompetenceInfo) GetFunction() string {
@@ -3995,7 +4199,7 @@ type RequirementInfo struct {
 
 func (x *RequirementInfo) Reset() {
 	*x = RequirementInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4007,7 +4211,7 @@ func (x *RequirementInfo) String() string {
 func (*RequirementInfo) ProtoMessage() {}
 
 func (x *RequirementInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4020,7 +4224,7 @@ func (x *RequirementInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequirementInfo.ProtoReflect.Descriptor instead.
 func (*RequirementInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RequirementInfo) GetKind() string {
@@ -4084,7 +4288,7 @@ type NoticeInfo struct {
 
 func (x *NoticeInfo) Reset() {
 	*x = NoticeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4096,7 +4300,7 @@ func (x *NoticeInfo) String() string {
 func (*NoticeInfo) ProtoMessage() {}
 
 func (x *NoticeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4109,7 +4313,7 @@ func (x *NoticeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeInfo.ProtoReflect.Descriptor instead.
 func (*NoticeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *NoticeInfo) GetAvailability() string {
@@ -4174,7 +4378,7 @@ type OpeningInfo struct {
 
 func (x *OpeningInfo) Reset() {
 	*x = OpeningInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4186,7 +4390,7 @@ func (x *OpeningInfo) String() string {
 func (*OpeningInfo) ProtoMessage() {}
 
 func (x *OpeningInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4199,7 +4403,7 @@ func (x *OpeningInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpeningInfo.ProtoReflect.Descriptor instead.
 func (*OpeningInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *OpeningInfo) GetStatus() string {
@@ -4261,7 +4465,7 @@ type LocalName struct {
 
 func (x *LocalName) Reset() {
 	*x = LocalName{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4273,7 +4477,7 @@ func (x *LocalName) String() string {
 func (*LocalName) ProtoMessage() {}
 
 func (x *LocalName) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4286,7 +4490,7 @@ func (x *LocalName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalName.ProtoReflect.Descriptor instead.
 func (*LocalName) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *LocalName) GetLanguage() string {
@@ -4322,7 +4526,7 @@ type DeskInfo struct {
 
 func (x *DeskInfo) Reset() {
 	*x = DeskInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4334,7 +4538,7 @@ func (x *DeskInfo) String() string {
 func (*DeskInfo) ProtoMessage() {}
 
 func (x *DeskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4347,7 +4551,7 @@ func (x *DeskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskInfo.ProtoReflect.Descriptor instead.
 func (*DeskInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *DeskInfo) GetSlug() string {
@@ -4441,7 +4645,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4453,7 +4657,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4466,7 +4670,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *NodeInfo) GetName() string {
@@ -4572,7 +4776,7 @@ type StateInfo struct {
 
 func (x *StateInfo) Reset() {
 	*x = StateInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4584,7 +4788,7 @@ func (x *StateInfo) String() string {
 func (*StateInfo) ProtoMessage() {}
 
 func (x *StateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4597,7 +4801,7 @@ func (x *StateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateInfo.ProtoReflect.Descriptor instead.
 func (*StateInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *StateInfo) GetName() string {
@@ -4701,7 +4905,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4713,7 +4917,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4726,7 +4930,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListEntriesResponse) GetStates() []*StateInfo {
@@ -4791,7 +4995,7 @@ type GetEntryRequest struct {
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4803,7 +5007,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4816,7 +5020,7 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetEntryRequest) GetName() string {
@@ -4851,7 +5055,7 @@ type GetEntryResponse struct {
 
 func (x *GetEntryResponse) Reset() {
 	*x = GetEntryResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4863,7 +5067,7 @@ func (x *GetEntryResponse) String() string {
 func (*GetEntryResponse) ProtoMessage() {}
 
 func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4876,7 +5080,7 @@ func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryResponse.ProtoReflect.Descriptor instead.
 func (*GetEntryResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetEntryResponse) GetState() *StateInfo {
@@ -4921,7 +5125,7 @@ type FindAuthorityRequest struct {
 
 func (x *FindAuthorityRequest) Reset() {
 	*x = FindAuthorityRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4933,7 +5137,7 @@ func (x *FindAuthorityRequest) String() string {
 func (*FindAuthorityRequest) ProtoMessage() {}
 
 func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4946,7 +5150,7 @@ func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityRequest.ProtoReflect.Descriptor instead.
 func (*FindAuthorityRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *FindAuthorityRequest) GetState() string {
@@ -5025,7 +5229,7 @@ type FindAuthorityResponse struct {
 
 func (x *FindAuthorityResponse) Reset() {
 	*x = FindAuthorityResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5037,7 +5241,7 @@ func (x *FindAuthorityResponse) String() string {
 func (*FindAuthorityResponse) ProtoMessage() {}
 
 func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5050,7 +5254,7 @@ func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityResponse.ProtoReflect.Descriptor instead.
 func (*FindAuthorityResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *FindAuthorityResponse) GetAuthorities() []*AuthorityInfo {
@@ -5117,7 +5321,7 @@ type ListCodesRequest struct {
 
 func (x *ListCodesRequest) Reset() {
 	*x = ListCodesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5129,7 +5333,7 @@ func (x *ListCodesRequest) String() string {
 func (*ListCodesRequest) ProtoMessage() {}
 
 func (x *ListCodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5142,7 +5346,7 @@ func (x *ListCodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCodesRequest.ProtoReflect.Descriptor instead.
 func (*ListCodesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 type RegisteredCode struct {
@@ -5159,7 +5363,7 @@ type RegisteredCode struct {
 
 func (x *RegisteredCode) Reset() {
 	*x = RegisteredCode{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5171,7 +5375,7 @@ func (x *RegisteredCode) String() string {
 func (*RegisteredCode) ProtoMessage() {}
 
 func (x *RegisteredCode) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5184,7 +5388,7 @@ func (x *RegisteredCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisteredCode.ProtoReflect.Descriptor instead.
 func (*RegisteredCode) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RegisteredCode) GetCode() string {
@@ -5228,7 +5432,7 @@ type ListCodesResponse struct {
 
 func (x *ListCodesResponse) Reset() {
 	*x = ListCodesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5240,7 +5444,7 @@ func (x *ListCodesResponse) String() string {
 func (*ListCodesResponse) ProtoMessage() {}
 
 func (x *ListCodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5253,7 +5457,7 @@ func (x *ListCodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCodesResponse.ProtoReflect.Descriptor instead.
 func (*ListCodesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListCodesResponse) GetCategories() []*RegisteredCode {
@@ -5292,7 +5496,7 @@ type GetDirectoryStatusRequest struct {
 
 func (x *GetDirectoryStatusRequest) Reset() {
 	*x = GetDirectoryStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5304,7 +5508,7 @@ func (x *GetDirectoryStatusRequest) String() string {
 func (*GetDirectoryStatusRequest) ProtoMessage() {}
 
 func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5317,7 +5521,7 @@ func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 // ProofInfo is kept evidence against the hub.
@@ -5343,7 +5547,7 @@ type ProofInfo struct {
 
 func (x *ProofInfo) Reset() {
 	*x = ProofInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5355,7 +5559,7 @@ func (x *ProofInfo) String() string {
 func (*ProofInfo) ProtoMessage() {}
 
 func (x *ProofInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5368,7 +5572,7 @@ func (x *ProofInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProofInfo.ProtoReflect.Descriptor instead.
 func (*ProofInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ProofInfo) GetKind() string {
@@ -5442,7 +5646,7 @@ type OmittedInfo struct {
 
 func (x *OmittedInfo) Reset() {
 	*x = OmittedInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5454,7 +5658,7 @@ func (x *OmittedInfo) String() string {
 func (*OmittedInfo) ProtoMessage() {}
 
 func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5467,7 +5671,7 @@ func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedInfo.ProtoReflect.Descriptor instead.
 func (*OmittedInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *OmittedInfo) GetHash() string {
@@ -5542,7 +5746,7 @@ type GetDirectoryStatusResponse struct {
 
 func (x *GetDirectoryStatusResponse) Reset() {
 	*x = GetDirectoryStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5554,7 +5758,7 @@ func (x *GetDirectoryStatusResponse) String() string {
 func (*GetDirectoryStatusResponse) ProtoMessage() {}
 
 func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5567,7 +5771,7 @@ func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *GetDirectoryStatusResponse) GetNetwork() string {
@@ -5732,7 +5936,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5744,7 +5948,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5757,7 +5961,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 type Component struct {
@@ -5772,7 +5976,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5784,7 +5988,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5797,7 +6001,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Component) GetName() string {
@@ -5840,7 +6044,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5852,7 +6056,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5865,7 +6069,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *PeerInfo) GetNode() string {
@@ -5915,7 +6119,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5927,7 +6131,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5940,7 +6144,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -6030,7 +6234,7 @@ type ExplainPolicyRequest struct {
 
 func (x *ExplainPolicyRequest) Reset() {
 	*x = ExplainPolicyRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6042,7 +6246,7 @@ func (x *ExplainPolicyRequest) String() string {
 func (*ExplainPolicyRequest) ProtoMessage() {}
 
 func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6055,7 +6259,7 @@ func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ExplainPolicyRequest) GetAction() string {
@@ -6085,7 +6289,7 @@ type ExplainPolicyResponse struct {
 
 func (x *ExplainPolicyResponse) Reset() {
 	*x = ExplainPolicyResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6097,7 +6301,7 @@ func (x *ExplainPolicyResponse) String() string {
 func (*ExplainPolicyResponse) ProtoMessage() {}
 
 func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6110,7 +6314,7 @@ func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ExplainPolicyResponse) GetSource() string {
@@ -6169,7 +6373,7 @@ type AlertDraft struct {
 
 func (x *AlertDraft) Reset() {
 	*x = AlertDraft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6181,7 +6385,7 @@ func (x *AlertDraft) String() string {
 func (*AlertDraft) ProtoMessage() {}
 
 func (x *AlertDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6194,7 +6398,7 @@ func (x *AlertDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertDraft.ProtoReflect.Descriptor instead.
 func (*AlertDraft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *AlertDraft) GetAuthority() string {
@@ -6283,7 +6487,7 @@ type CreateAlertRequest struct {
 
 func (x *CreateAlertRequest) Reset() {
 	*x = CreateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6295,7 +6499,7 @@ func (x *CreateAlertRequest) String() string {
 func (*CreateAlertRequest) ProtoMessage() {}
 
 func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6308,7 +6512,7 @@ func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
 func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CreateAlertRequest) GetDraft() *AlertDraft {
@@ -6328,7 +6532,7 @@ type CreateAlertResponse struct {
 
 func (x *CreateAlertResponse) Reset() {
 	*x = CreateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6340,7 +6544,7 @@ func (x *CreateAlertResponse) String() string {
 func (*CreateAlertResponse) ProtoMessage() {}
 
 func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6353,7 +6557,7 @@ func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
 func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CreateAlertResponse) GetId() string {
@@ -6372,7 +6576,7 @@ type CheckAlertRequest struct {
 
 func (x *CheckAlertRequest) Reset() {
 	*x = CheckAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6384,7 +6588,7 @@ func (x *CheckAlertRequest) String() string {
 func (*CheckAlertRequest) ProtoMessage() {}
 
 func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6397,7 +6601,7 @@ func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertRequest.ProtoReflect.Descriptor instead.
 func (*CheckAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CheckAlertRequest) GetId() string {
@@ -6419,7 +6623,7 @@ type CheckAlertResponse struct {
 
 func (x *CheckAlertResponse) Reset() {
 	*x = CheckAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6431,7 +6635,7 @@ func (x *CheckAlertResponse) String() string {
 func (*CheckAlertResponse) ProtoMessage() {}
 
 func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6444,7 +6648,7 @@ func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertResponse.ProtoReflect.Descriptor instead.
 func (*CheckAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CheckAlertResponse) GetFindings() []*Finding {
@@ -6477,7 +6681,7 @@ type PublishAlertRequest struct {
 
 func (x *PublishAlertRequest) Reset() {
 	*x = PublishAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6489,7 +6693,7 @@ func (x *PublishAlertRequest) String() string {
 func (*PublishAlertRequest) ProtoMessage() {}
 
 func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6502,7 +6706,7 @@ func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertRequest.ProtoReflect.Descriptor instead.
 func (*PublishAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *PublishAlertRequest) GetId() string {
@@ -6526,7 +6730,7 @@ type PublishAlertResponse struct {
 
 func (x *PublishAlertResponse) Reset() {
 	*x = PublishAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6538,7 +6742,7 @@ func (x *PublishAlertResponse) String() string {
 func (*PublishAlertResponse) ProtoMessage() {}
 
 func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6551,7 +6755,7 @@ func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertResponse.ProtoReflect.Descriptor instead.
 func (*PublishAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *PublishAlertResponse) GetStatus() string {
@@ -6593,7 +6797,7 @@ type ApproveAlertRequest struct {
 
 func (x *ApproveAlertRequest) Reset() {
 	*x = ApproveAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6605,7 +6809,7 @@ func (x *ApproveAlertRequest) String() string {
 func (*ApproveAlertRequest) ProtoMessage() {}
 
 func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6618,7 +6822,7 @@ func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertRequest.ProtoReflect.Descriptor instead.
 func (*ApproveAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ApproveAlertRequest) GetId() string {
@@ -6648,7 +6852,7 @@ type ApproveAlertResponse struct {
 
 func (x *ApproveAlertResponse) Reset() {
 	*x = ApproveAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6660,7 +6864,7 @@ func (x *ApproveAlertResponse) String() string {
 func (*ApproveAlertResponse) ProtoMessage() {}
 
 func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6673,7 +6877,7 @@ func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertResponse.ProtoReflect.Descriptor instead.
 func (*ApproveAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ApproveAlertResponse) GetStatus() string {
@@ -6714,7 +6918,7 @@ type ReturnAlertRequest struct {
 
 func (x *ReturnAlertRequest) Reset() {
 	*x = ReturnAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6726,7 +6930,7 @@ func (x *ReturnAlertRequest) String() string {
 func (*ReturnAlertRequest) ProtoMessage() {}
 
 func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6739,7 +6943,7 @@ func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertRequest.ProtoReflect.Descriptor instead.
 func (*ReturnAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ReturnAlertRequest) GetId() string {
@@ -6765,7 +6969,7 @@ type ReturnAlertResponse struct {
 
 func (x *ReturnAlertResponse) Reset() {
 	*x = ReturnAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6777,7 +6981,7 @@ func (x *ReturnAlertResponse) String() string {
 func (*ReturnAlertResponse) ProtoMessage() {}
 
 func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6790,7 +6994,7 @@ func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertResponse.ProtoReflect.Descriptor instead.
 func (*ReturnAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ReturnAlertResponse) GetStatus() string {
@@ -6811,7 +7015,7 @@ type UpdateAlertRequest struct {
 
 func (x *UpdateAlertRequest) Reset() {
 	*x = UpdateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6823,7 +7027,7 @@ func (x *UpdateAlertRequest) String() string {
 func (*UpdateAlertRequest) ProtoMessage() {}
 
 func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6836,7 +7040,7 @@ func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *UpdateAlertRequest) GetId() string {
@@ -6862,7 +7066,7 @@ type UpdateAlertResponse struct {
 
 func (x *UpdateAlertResponse) Reset() {
 	*x = UpdateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6874,7 +7078,7 @@ func (x *UpdateAlertResponse) String() string {
 func (*UpdateAlertResponse) ProtoMessage() {}
 
 func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6887,7 +7091,7 @@ func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *UpdateAlertResponse) GetStatus() string {
@@ -6909,7 +7113,7 @@ type CancelAlertRequest struct {
 
 func (x *CancelAlertRequest) Reset() {
 	*x = CancelAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6921,7 +7125,7 @@ func (x *CancelAlertRequest) String() string {
 func (*CancelAlertRequest) ProtoMessage() {}
 
 func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6934,7 +7138,7 @@ func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertRequest.ProtoReflect.Descriptor instead.
 func (*CancelAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *CancelAlertRequest) GetId() string {
@@ -6970,7 +7174,7 @@ type CancelAlertResponse struct {
 
 func (x *CancelAlertResponse) Reset() {
 	*x = CancelAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6982,7 +7186,7 @@ func (x *CancelAlertResponse) String() string {
 func (*CancelAlertResponse) ProtoMessage() {}
 
 func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6995,7 +7199,7 @@ func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertResponse.ProtoReflect.Descriptor instead.
 func (*CancelAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *CancelAlertResponse) GetStatus() string {
@@ -7035,7 +7239,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7047,7 +7251,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7060,7 +7264,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ListAlertsRequest) GetDirection() string {
@@ -7136,7 +7340,7 @@ type AlertSummary struct {
 
 func (x *AlertSummary) Reset() {
 	*x = AlertSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7148,7 +7352,7 @@ func (x *AlertSummary) String() string {
 func (*AlertSummary) ProtoMessage() {}
 
 func (x *AlertSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7161,7 +7365,7 @@ func (x *AlertSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertSummary.ProtoReflect.Descriptor instead.
 func (*AlertSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *AlertSummary) GetId() string {
@@ -7300,7 +7504,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7312,7 +7516,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7325,7 +7529,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*AlertSummary {
@@ -7351,7 +7555,7 @@ type GetAlertRequest struct {
 
 func (x *GetAlertRequest) Reset() {
 	*x = GetAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7363,7 +7567,7 @@ func (x *GetAlertRequest) String() string {
 func (*GetAlertRequest) ProtoMessage() {}
 
 func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7376,7 +7580,7 @@ func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *GetAlertRequest) GetId() string {
@@ -7406,7 +7610,7 @@ type AlertStep struct {
 
 func (x *AlertStep) Reset() {
 	*x = AlertStep{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7418,7 +7622,7 @@ func (x *AlertStep) String() string {
 func (*AlertStep) ProtoMessage() {}
 
 func (x *AlertStep) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7431,7 +7635,7 @@ func (x *AlertStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertStep.ProtoReflect.Descriptor instead.
 func (*AlertStep) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *AlertStep) GetMessageId() string {
@@ -7516,7 +7720,7 @@ type GetAlertResponse struct {
 
 func (x *GetAlertResponse) Reset() {
 	*x = GetAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7528,7 +7732,7 @@ func (x *GetAlertResponse) String() string {
 func (*GetAlertResponse) ProtoMessage() {}
 
 func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7541,7 +7745,7 @@ func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *GetAlertResponse) GetSummary() *AlertSummary {
@@ -7612,7 +7816,7 @@ type WatchAlertsRequest struct {
 
 func (x *WatchAlertsRequest) Reset() {
 	*x = WatchAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7624,7 +7828,7 @@ func (x *WatchAlertsRequest) String() string {
 func (*WatchAlertsRequest) ProtoMessage() {}
 
 func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7637,7 +7841,7 @@ func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsRequest.ProtoReflect.Descriptor instead.
 func (*WatchAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *WatchAlertsRequest) GetCursor() string {
@@ -7664,7 +7868,7 @@ type WatchAlertsResponse struct {
 
 func (x *WatchAlertsResponse) Reset() {
 	*x = WatchAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7676,7 +7880,7 @@ func (x *WatchAlertsResponse) String() string {
 func (*WatchAlertsResponse) ProtoMessage() {}
 
 func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7689,7 +7893,7 @@ func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsResponse.ProtoReflect.Descriptor instead.
 func (*WatchAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *WatchAlertsResponse) GetCursor() string {
@@ -7716,7 +7920,7 @@ type GiveFeedbackRequest struct {
 
 func (x *GiveFeedbackRequest) Reset() {
 	*x = GiveFeedbackRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7728,7 +7932,7 @@ func (x *GiveFeedbackRequest) String() string {
 func (*GiveFeedbackRequest) ProtoMessage() {}
 
 func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7741,7 +7945,7 @@ func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *GiveFeedbackRequest) GetId() string {
@@ -7769,7 +7973,7 @@ type GiveFeedbackResponse struct {
 
 func (x *GiveFeedbackResponse) Reset() {
 	*x = GiveFeedbackResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7781,7 +7985,7 @@ func (x *GiveFeedbackResponse) String() string {
 func (*GiveFeedbackResponse) ProtoMessage() {}
 
 func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7794,7 +7998,7 @@ func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GiveFeedbackResponse) GetMessageId() string {
@@ -7820,7 +8024,7 @@ type ListHoldersRequest struct {
 
 func (x *ListHoldersRequest) Reset() {
 	*x = ListHoldersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7832,7 +8036,7 @@ func (x *ListHoldersRequest) String() string {
 func (*ListHoldersRequest) ProtoMessage() {}
 
 func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7845,7 +8049,7 @@ func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *ListHoldersRequest) GetId() string {
@@ -7874,7 +8078,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7886,7 +8090,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7899,7 +8103,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Holder) GetNode() string {
@@ -7963,7 +8167,7 @@ type ListHoldersResponse struct {
 
 func (x *ListHoldersResponse) Reset() {
 	*x = ListHoldersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7975,7 +8179,7 @@ func (x *ListHoldersResponse) String() string {
 func (*ListHoldersResponse) ProtoMessage() {}
 
 func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7988,7 +8192,7 @@ func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *ListHoldersResponse) GetHolders() []*Holder {
@@ -8032,7 +8236,7 @@ type AddAlertFileRequest struct {
 
 func (x *AddAlertFileRequest) Reset() {
 	*x = AddAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8044,7 +8248,7 @@ func (x *AddAlertFileRequest) String() string {
 func (*AddAlertFileRequest) ProtoMessage() {}
 
 func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8057,7 +8261,7 @@ func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*AddAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *AddAlertFileRequest) GetAlertId() string {
@@ -8093,7 +8297,7 @@ type AddAlertFileResponse struct {
 
 func (x *AddAlertFileResponse) Reset() {
 	*x = AddAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8105,7 +8309,7 @@ func (x *AddAlertFileResponse) String() string {
 func (*AddAlertFileResponse) ProtoMessage() {}
 
 func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8118,7 +8322,7 @@ func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*AddAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *AddAlertFileResponse) GetIndex() uint32 {
@@ -8152,7 +8356,7 @@ type GetAlertFileRequest struct {
 
 func (x *GetAlertFileRequest) Reset() {
 	*x = GetAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8164,7 +8368,7 @@ func (x *GetAlertFileRequest) String() string {
 func (*GetAlertFileRequest) ProtoMessage() {}
 
 func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8177,7 +8381,7 @@ func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *GetAlertFileRequest) GetAlertId() string {
@@ -8203,7 +8407,7 @@ type GetAlertFileResponse struct {
 
 func (x *GetAlertFileResponse) Reset() {
 	*x = GetAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8215,7 +8419,7 @@ func (x *GetAlertFileResponse) String() string {
 func (*GetAlertFileResponse) ProtoMessage() {}
 
 func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8228,7 +8432,7 @@ func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *GetAlertFileResponse) GetData() []byte {
@@ -8260,7 +8464,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8272,7 +8476,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8285,7 +8489,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Subscription) GetId() string {
@@ -8360,7 +8564,7 @@ type AddSubscriptionRequest struct {
 
 func (x *AddSubscriptionRequest) Reset() {
 	*x = AddSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8372,7 +8576,7 @@ func (x *AddSubscriptionRequest) String() string {
 func (*AddSubscriptionRequest) ProtoMessage() {}
 
 func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8385,7 +8589,7 @@ func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *AddSubscriptionRequest) GetSubscription() *Subscription {
@@ -8405,7 +8609,7 @@ type AddSubscriptionResponse struct {
 
 func (x *AddSubscriptionResponse) Reset() {
 	*x = AddSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8417,7 +8621,7 @@ func (x *AddSubscriptionResponse) String() string {
 func (*AddSubscriptionResponse) ProtoMessage() {}
 
 func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8430,7 +8634,7 @@ func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *AddSubscriptionResponse) GetId() string {
@@ -8456,7 +8660,7 @@ type ApproveSubscriptionRequest struct {
 
 func (x *ApproveSubscriptionRequest) Reset() {
 	*x = ApproveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8468,7 +8672,7 @@ func (x *ApproveSubscriptionRequest) String() string {
 func (*ApproveSubscriptionRequest) ProtoMessage() {}
 
 func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8481,7 +8685,7 @@ func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ApproveSubscriptionRequest) GetId() string {
@@ -8500,7 +8704,7 @@ type ApproveSubscriptionResponse struct {
 
 func (x *ApproveSubscriptionResponse) Reset() {
 	*x = ApproveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8512,7 +8716,7 @@ func (x *ApproveSubscriptionResponse) String() string {
 func (*ApproveSubscriptionResponse) ProtoMessage() {}
 
 func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8525,7 +8729,7 @@ func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ApproveSubscriptionResponse) GetStatus() string {
@@ -8543,7 +8747,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8555,7 +8759,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8568,7 +8772,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{127}
 }
 
 type ListSubscriptionsResponse struct {
@@ -8580,7 +8784,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8592,7 +8796,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8605,7 +8809,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{125}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -8624,7 +8828,7 @@ type RemoveSubscriptionRequest struct {
 
 func (x *RemoveSubscriptionRequest) Reset() {
 	*x = RemoveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8636,7 +8840,7 @@ func (x *RemoveSubscriptionRequest) String() string {
 func (*RemoveSubscriptionRequest) ProtoMessage() {}
 
 func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8649,7 +8853,7 @@ func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{126}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *RemoveSubscriptionRequest) GetId() string {
@@ -8667,7 +8871,7 @@ type RemoveSubscriptionResponse struct {
 
 func (x *RemoveSubscriptionResponse) Reset() {
 	*x = RemoveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8679,7 +8883,7 @@ func (x *RemoveSubscriptionResponse) String() string {
 func (*RemoveSubscriptionResponse) ProtoMessage() {}
 
 func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8692,14 +8896,28 @@ func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{127}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{130}
 }
 
 var File_enlace_operator_v1_operator_proto protoreflect.FileDescriptor
 
 const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\n" +
-	"!enlace/operator/v1/operator.proto\x12\x12enlace.operator.v1\x1a\x1eenlace/format/v1/content.proto\x1a\x1cgoogle/api/annotations.proto\">\n" +
+	"!enlace/operator/v1/operator.proto\x12\x12enlace.operator.v1\x1a\x1eenlace/format/v1/content.proto\x1a\x1cgoogle/api/annotations.proto\"1\n" +
+	"\rBackupRequest\x12 \n" +
+	"\vattachments\x18\x01 \x01(\tR\vattachments\"\x83\x01\n" +
+	"\x0eBackupResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05about\x18\x03 \x01(\x03R\x05about\x123\n" +
+	"\x03end\x18\x04 \x01(\v2!.enlace.operator.v1.BackupSummaryR\x03end\"\x93\x01\n" +
+	"\rBackupSummary\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05files\x18\x02 \x01(\rR\x05files\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06sha256\x18\x06 \x01(\tR\x06sha256\">\n" +
 	"\fLoginRequest\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"?\n" +
@@ -9431,12 +9649,13 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\bGetEntry\x12#.enlace.operator.v1.GetEntryRequest\x1a$.enlace.operator.v1.GetEntryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/directory/{name=**}\x12u\n" +
 	"\rFindAuthority\x12(.enlace.operator.v1.FindAuthorityRequest\x1a).enlace.operator.v1.FindAuthorityResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\a/v1/who\x12\x91\x01\n" +
 	"\x12GetDirectoryStatus\x12-.enlace.operator.v1.GetDirectoryStatusRequest\x1a..enlace.operator.v1.GetDirectoryStatusResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/directory-status\x12k\n" +
-	"\tListCodes\x12$.enlace.operator.v1.ListCodesRequest\x1a%.enlace.operator.v1.ListCodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/codes2\xf3\x01\n" +
+	"\tListCodes\x12$.enlace.operator.v1.ListCodesRequest\x1a%.enlace.operator.v1.ListCodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/codes2\xc6\x02\n" +
 	"\vNodeService\x12j\n" +
 	"\tGetStatus\x12$.enlace.operator.v1.GetStatusRequest\x1a%.enlace.operator.v1.GetStatusResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/node\x12x\n" +
 	"\rExplainPolicy\x12(.enlace.operator.v1.ExplainPolicyRequest\x1a).enlace.operator.v1.ExplainPolicyResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/policyBLZJgithub.com/enlace-network/enlace/internal/pb/enlace/operator/v1;operatorv1b\x06proto3"
+	"/v1/policy\x12Q\n" +
+	"\x06Backup\x12!.enlace.operator.v1.BackupRequest\x1a\".enlace.operator.v1.BackupResponse0\x01BLZJgithub.com/enlace-network/enlace/internal/pb/enlace/operator/v1;operatorv1b\x06proto3"
 
 var (
 	file_enlace_operator_v1_operator_proto_rawDescOnce sync.Once
@@ -9450,328 +9669,334 @@ func file_enlace_operator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_enlace_operator_v1_operator_proto_rawDescData
 }
 
-var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 128)
+var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 131)
 var file_enlace_operator_v1_operator_proto_goTypes = []any{
-	(*LoginRequest)(nil),                // 0: enlace.operator.v1.LoginRequest
-	(*LoginResponse)(nil),               // 1: enlace.operator.v1.LoginResponse
-	(*LogoutRequest)(nil),               // 2: enlace.operator.v1.LogoutRequest
-	(*LogoutResponse)(nil),              // 3: enlace.operator.v1.LogoutResponse
-	(*WhoAmIRequest)(nil),               // 4: enlace.operator.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),              // 5: enlace.operator.v1.WhoAmIResponse
-	(*IssueTokenRequest)(nil),           // 6: enlace.operator.v1.IssueTokenRequest
-	(*IssueTokenResponse)(nil),          // 7: enlace.operator.v1.IssueTokenResponse
-	(*ListTokensRequest)(nil),           // 8: enlace.operator.v1.ListTokensRequest
-	(*TokenInfo)(nil),                   // 9: enlace.operator.v1.TokenInfo
-	(*ListTokensResponse)(nil),          // 10: enlace.operator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),          // 11: enlace.operator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),         // 12: enlace.operator.v1.RevokeTokenResponse
-	(*AddUserRequest)(nil),              // 13: enlace.operator.v1.AddUserRequest
-	(*AddUserResponse)(nil),             // 14: enlace.operator.v1.AddUserResponse
-	(*ListUsersRequest)(nil),            // 15: enlace.operator.v1.ListUsersRequest
-	(*UserInfo)(nil),                    // 16: enlace.operator.v1.UserInfo
-	(*ListUsersResponse)(nil),           // 17: enlace.operator.v1.ListUsersResponse
-	(*SetRolesRequest)(nil),             // 18: enlace.operator.v1.SetRolesRequest
-	(*SetRolesResponse)(nil),            // 19: enlace.operator.v1.SetRolesResponse
-	(*LockUserRequest)(nil),             // 20: enlace.operator.v1.LockUserRequest
-	(*LockUserResponse)(nil),            // 21: enlace.operator.v1.LockUserResponse
-	(*ResetPasswordRequest)(nil),        // 22: enlace.operator.v1.ResetPasswordRequest
-	(*ResetPasswordResponse)(nil),       // 23: enlace.operator.v1.ResetPasswordResponse
-	(*Draft)(nil),                       // 24: enlace.operator.v1.Draft
-	(*CreateRequestRequest)(nil),        // 25: enlace.operator.v1.CreateRequestRequest
-	(*CreateRequestResponse)(nil),       // 26: enlace.operator.v1.CreateRequestResponse
-	(*CheckRequestRequest)(nil),         // 27: enlace.operator.v1.CheckRequestRequest
-	(*Finding)(nil),                     // 28: enlace.operator.v1.Finding
-	(*CheckRequestResponse)(nil),        // 29: enlace.operator.v1.CheckRequestResponse
-	(*SendRequestRequest)(nil),          // 30: enlace.operator.v1.SendRequestRequest
-	(*SendRequestResponse)(nil),         // 31: enlace.operator.v1.SendRequestResponse
-	(*ApproveRequestRequest)(nil),       // 32: enlace.operator.v1.ApproveRequestRequest
-	(*ApproveRequestResponse)(nil),      // 33: enlace.operator.v1.ApproveRequestResponse
-	(*ReturnRequestRequest)(nil),        // 34: enlace.operator.v1.ReturnRequestRequest
-	(*ReturnRequestResponse)(nil),       // 35: enlace.operator.v1.ReturnRequestResponse
-	(*ListRequestsRequest)(nil),         // 36: enlace.operator.v1.ListRequestsRequest
-	(*RequestSummary)(nil),              // 37: enlace.operator.v1.RequestSummary
-	(*ListRequestsResponse)(nil),        // 38: enlace.operator.v1.ListRequestsResponse
-	(*GetRequestRequest)(nil),           // 39: enlace.operator.v1.GetRequestRequest
-	(*ReceiptInfo)(nil),                 // 40: enlace.operator.v1.ReceiptInfo
-	(*AttachmentInfo)(nil),              // 41: enlace.operator.v1.AttachmentInfo
-	(*Step)(nil),                        // 42: enlace.operator.v1.Step
-	(*GetRequestResponse)(nil),          // 43: enlace.operator.v1.GetRequestResponse
-	(*WatchRequestsRequest)(nil),        // 44: enlace.operator.v1.WatchRequestsRequest
-	(*WatchRequestsResponse)(nil),       // 45: enlace.operator.v1.WatchRequestsResponse
-	(*AcknowledgeRequestRequest)(nil),   // 46: enlace.operator.v1.AcknowledgeRequestRequest
-	(*AcknowledgeRequestResponse)(nil),  // 47: enlace.operator.v1.AcknowledgeRequestResponse
-	(*AnswerRequestRequest)(nil),        // 48: enlace.operator.v1.AnswerRequestRequest
-	(*AnswerRequestResponse)(nil),       // 49: enlace.operator.v1.AnswerRequestResponse
-	(*RefuseRequestRequest)(nil),        // 50: enlace.operator.v1.RefuseRequestRequest
-	(*RefuseRequestResponse)(nil),       // 51: enlace.operator.v1.RefuseRequestResponse
-	(*CloseRequestRequest)(nil),         // 52: enlace.operator.v1.CloseRequestRequest
-	(*CloseRequestResponse)(nil),        // 53: enlace.operator.v1.CloseRequestResponse
-	(*AddAttachmentRequest)(nil),        // 54: enlace.operator.v1.AddAttachmentRequest
-	(*AddAttachmentResponse)(nil),       // 55: enlace.operator.v1.AddAttachmentResponse
-	(*GetAttachmentRequest)(nil),        // 56: enlace.operator.v1.GetAttachmentRequest
-	(*GetAttachmentResponse)(nil),       // 57: enlace.operator.v1.GetAttachmentResponse
-	(*ListEntriesRequest)(nil),          // 58: enlace.operator.v1.ListEntriesRequest
-	(*AuthorityInfo)(nil),               // 59: enlace.operator.v1.AuthorityInfo
-	(*CodeInfo)(nil),                    // 60: enlace.operator.v1.CodeInfo
-	(*CompetenceInfo)(nil),              // 61: enlace.operator.v1.CompetenceInfo
-	(*RequirementInfo)(nil),             // 62: enlace.operator.v1.RequirementInfo
-	(*NoticeInfo)(nil),                  // 63: enlace.operator.v1.NoticeInfo
-	(*OpeningInfo)(nil),                 // 64: enlace.operator.v1.OpeningInfo
-	(*LocalName)(nil),                   // 65: enlace.operator.v1.LocalName
-	(*DeskInfo)(nil),                    // 66: enlace.operator.v1.DeskInfo
-	(*NodeInfo)(nil),                    // 67: enlace.operator.v1.NodeInfo
-	(*StateInfo)(nil),                   // 68: enlace.operator.v1.StateInfo
-	(*ListEntriesResponse)(nil),         // 69: enlace.operator.v1.ListEntriesResponse
-	(*GetEntryRequest)(nil),             // 70: enlace.operator.v1.GetEntryRequest
-	(*GetEntryResponse)(nil),            // 71: enlace.operator.v1.GetEntryResponse
-	(*FindAuthorityRequest)(nil),        // 72: enlace.operator.v1.FindAuthorityRequest
-	(*FindAuthorityResponse)(nil),       // 73: enlace.operator.v1.FindAuthorityResponse
-	(*ListCodesRequest)(nil),            // 74: enlace.operator.v1.ListCodesRequest
-	(*RegisteredCode)(nil),              // 75: enlace.operator.v1.RegisteredCode
-	(*ListCodesResponse)(nil),           // 76: enlace.operator.v1.ListCodesResponse
-	(*GetDirectoryStatusRequest)(nil),   // 77: enlace.operator.v1.GetDirectoryStatusRequest
-	(*ProofInfo)(nil),                   // 78: enlace.operator.v1.ProofInfo
-	(*OmittedInfo)(nil),                 // 79: enlace.operator.v1.OmittedInfo
-	(*GetDirectoryStatusResponse)(nil),  // 80: enlace.operator.v1.GetDirectoryStatusResponse
-	(*GetStatusRequest)(nil),            // 81: enlace.operator.v1.GetStatusRequest
-	(*Component)(nil),                   // 82: enlace.operator.v1.Component
-	(*PeerInfo)(nil),                    // 83: enlace.operator.v1.PeerInfo
-	(*GetStatusResponse)(nil),           // 84: enlace.operator.v1.GetStatusResponse
-	(*ExplainPolicyRequest)(nil),        // 85: enlace.operator.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),       // 86: enlace.operator.v1.ExplainPolicyResponse
-	(*AlertDraft)(nil),                  // 87: enlace.operator.v1.AlertDraft
-	(*CreateAlertRequest)(nil),          // 88: enlace.operator.v1.CreateAlertRequest
-	(*CreateAlertResponse)(nil),         // 89: enlace.operator.v1.CreateAlertResponse
-	(*CheckAlertRequest)(nil),           // 90: enlace.operator.v1.CheckAlertRequest
-	(*CheckAlertResponse)(nil),          // 91: enlace.operator.v1.CheckAlertResponse
-	(*PublishAlertRequest)(nil),         // 92: enlace.operator.v1.PublishAlertRequest
-	(*PublishAlertResponse)(nil),        // 93: enlace.operator.v1.PublishAlertResponse
-	(*ApproveAlertRequest)(nil),         // 94: enlace.operator.v1.ApproveAlertRequest
-	(*ApproveAlertResponse)(nil),        // 95: enlace.operator.v1.ApproveAlertResponse
-	(*ReturnAlertRequest)(nil),          // 96: enlace.operator.v1.ReturnAlertRequest
-	(*ReturnAlertResponse)(nil),         // 97: enlace.operator.v1.ReturnAlertResponse
-	(*UpdateAlertRequest)(nil),          // 98: enlace.operator.v1.UpdateAlertRequest
-	(*UpdateAlertResponse)(nil),         // 99: enlace.operator.v1.UpdateAlertResponse
-	(*CancelAlertRequest)(nil),          // 100: enlace.operator.v1.CancelAlertRequest
-	(*CancelAlertResponse)(nil),         // 101: enlace.operator.v1.CancelAlertResponse
-	(*ListAlertsRequest)(nil),           // 102: enlace.operator.v1.ListAlertsRequest
-	(*AlertSummary)(nil),                // 103: enlace.operator.v1.AlertSummary
-	(*ListAlertsResponse)(nil),          // 104: enlace.operator.v1.ListAlertsResponse
-	(*GetAlertRequest)(nil),             // 105: enlace.operator.v1.GetAlertRequest
-	(*AlertStep)(nil),                   // 106: enlace.operator.v1.AlertStep
-	(*GetAlertResponse)(nil),            // 107: enlace.operator.v1.GetAlertResponse
-	(*WatchAlertsRequest)(nil),          // 108: enlace.operator.v1.WatchAlertsRequest
-	(*WatchAlertsResponse)(nil),         // 109: enlace.operator.v1.WatchAlertsResponse
-	(*GiveFeedbackRequest)(nil),         // 110: enlace.operator.v1.GiveFeedbackRequest
-	(*GiveFeedbackResponse)(nil),        // 111: enlace.operator.v1.GiveFeedbackResponse
-	(*ListHoldersRequest)(nil),          // 112: enlace.operator.v1.ListHoldersRequest
-	(*Holder)(nil),                      // 113: enlace.operator.v1.Holder
-	(*ListHoldersResponse)(nil),         // 114: enlace.operator.v1.ListHoldersResponse
-	(*AddAlertFileRequest)(nil),         // 115: enlace.operator.v1.AddAlertFileRequest
-	(*AddAlertFileResponse)(nil),        // 116: enlace.operator.v1.AddAlertFileResponse
-	(*GetAlertFileRequest)(nil),         // 117: enlace.operator.v1.GetAlertFileRequest
-	(*GetAlertFileResponse)(nil),        // 118: enlace.operator.v1.GetAlertFileResponse
-	(*Subscription)(nil),                // 119: enlace.operator.v1.Subscription
-	(*AddSubscriptionRequest)(nil),      // 120: enlace.operator.v1.AddSubscriptionRequest
-	(*AddSubscriptionResponse)(nil),     // 121: enlace.operator.v1.AddSubscriptionResponse
-	(*ApproveSubscriptionRequest)(nil),  // 122: enlace.operator.v1.ApproveSubscriptionRequest
-	(*ApproveSubscriptionResponse)(nil), // 123: enlace.operator.v1.ApproveSubscriptionResponse
-	(*ListSubscriptionsRequest)(nil),    // 124: enlace.operator.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),   // 125: enlace.operator.v1.ListSubscriptionsResponse
-	(*RemoveSubscriptionRequest)(nil),   // 126: enlace.operator.v1.RemoveSubscriptionRequest
-	(*RemoveSubscriptionResponse)(nil),  // 127: enlace.operator.v1.RemoveSubscriptionResponse
-	(*v1.Request)(nil),                  // 128: enlace.format.v1.Request
-	(*v1.Ask)(nil),                      // 129: enlace.format.v1.Ask
-	(*v1.Subject)(nil),                  // 130: enlace.format.v1.Subject
-	(*v1.Acknowledgement)(nil),          // 131: enlace.format.v1.Acknowledgement
-	(*v1.Answer)(nil),                   // 132: enlace.format.v1.Answer
-	(*v1.Refusal)(nil),                  // 133: enlace.format.v1.Refusal
-	(*v1.Closing)(nil),                  // 134: enlace.format.v1.Closing
-	(*v1.AttachmentNote)(nil),           // 135: enlace.format.v1.AttachmentNote
-	(*v1.AlertNotice)(nil),              // 136: enlace.format.v1.AlertNotice
-	(*v1.File)(nil),                     // 137: enlace.format.v1.File
-	(*v1.Cancellation)(nil),             // 138: enlace.format.v1.Cancellation
-	(*v1.Feedback)(nil),                 // 139: enlace.format.v1.Feedback
+	(*BackupRequest)(nil),               // 0: enlace.operator.v1.BackupRequest
+	(*BackupResponse)(nil),              // 1: enlace.operator.v1.BackupResponse
+	(*BackupSummary)(nil),               // 2: enlace.operator.v1.BackupSummary
+	(*LoginRequest)(nil),                // 3: enlace.operator.v1.LoginRequest
+	(*LoginResponse)(nil),               // 4: enlace.operator.v1.LoginResponse
+	(*LogoutRequest)(nil),               // 5: enlace.operator.v1.LogoutRequest
+	(*LogoutResponse)(nil),              // 6: enlace.operator.v1.LogoutResponse
+	(*WhoAmIRequest)(nil),               // 7: enlace.operator.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 8: enlace.operator.v1.WhoAmIResponse
+	(*IssueTokenRequest)(nil),           // 9: enlace.operator.v1.IssueTokenRequest
+	(*IssueTokenResponse)(nil),          // 10: enlace.operator.v1.IssueTokenResponse
+	(*ListTokensRequest)(nil),           // 11: enlace.operator.v1.ListTokensRequest
+	(*TokenInfo)(nil),                   // 12: enlace.operator.v1.TokenInfo
+	(*ListTokensResponse)(nil),          // 13: enlace.operator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),          // 14: enlace.operator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),         // 15: enlace.operator.v1.RevokeTokenResponse
+	(*AddUserRequest)(nil),              // 16: enlace.operator.v1.AddUserRequest
+	(*AddUserResponse)(nil),             // 17: enlace.operator.v1.AddUserResponse
+	(*ListUsersRequest)(nil),            // 18: enlace.operator.v1.ListUsersRequest
+	(*UserInfo)(nil),                    // 19: enlace.operator.v1.UserInfo
+	(*ListUsersResponse)(nil),           // 20: enlace.operator.v1.ListUsersResponse
+	(*SetRolesRequest)(nil),             // 21: enlace.operator.v1.SetRolesRequest
+	(*SetRolesResponse)(nil),            // 22: enlace.operator.v1.SetRolesResponse
+	(*LockUserRequest)(nil),             // 23: enlace.operator.v1.LockUserRequest
+	(*LockUserResponse)(nil),            // 24: enlace.operator.v1.LockUserResponse
+	(*ResetPasswordRequest)(nil),        // 25: enlace.operator.v1.ResetPasswordRequest
+	(*ResetPasswordResponse)(nil),       // 26: enlace.operator.v1.ResetPasswordResponse
+	(*Draft)(nil),                       // 27: enlace.operator.v1.Draft
+	(*CreateRequestRequest)(nil),        // 28: enlace.operator.v1.CreateRequestRequest
+	(*CreateRequestResponse)(nil),       // 29: enlace.operator.v1.CreateRequestResponse
+	(*CheckRequestRequest)(nil),         // 30: enlace.operator.v1.CheckRequestRequest
+	(*Finding)(nil),                     // 31: enlace.operator.v1.Finding
+	(*CheckRequestResponse)(nil),        // 32: enlace.operator.v1.CheckRequestResponse
+	(*SendRequestRequest)(nil),          // 33: enlace.operator.v1.SendRequestRequest
+	(*SendRequestResponse)(nil),         // 34: enlace.operator.v1.SendRequestResponse
+	(*ApproveRequestRequest)(nil),       // 35: enlace.operator.v1.ApproveRequestRequest
+	(*ApproveRequestResponse)(nil),      // 36: enlace.operator.v1.ApproveRequestResponse
+	(*ReturnRequestRequest)(nil),        // 37: enlace.operator.v1.ReturnRequestRequest
+	(*ReturnRequestResponse)(nil),       // 38: enlace.operator.v1.ReturnRequestResponse
+	(*ListRequestsRequest)(nil),         // 39: enlace.operator.v1.ListRequestsRequest
+	(*RequestSummary)(nil),              // 40: enlace.operator.v1.RequestSummary
+	(*ListRequestsResponse)(nil),        // 41: enlace.operator.v1.ListRequestsResponse
+	(*GetRequestRequest)(nil),           // 42: enlace.operator.v1.GetRequestRequest
+	(*ReceiptInfo)(nil),                 // 43: enlace.operator.v1.ReceiptInfo
+	(*AttachmentInfo)(nil),              // 44: enlace.operator.v1.AttachmentInfo
+	(*Step)(nil),                        // 45: enlace.operator.v1.Step
+	(*GetRequestResponse)(nil),          // 46: enlace.operator.v1.GetRequestResponse
+	(*WatchRequestsRequest)(nil),        // 47: enlace.operator.v1.WatchRequestsRequest
+	(*WatchRequestsResponse)(nil),       // 48: enlace.operator.v1.WatchRequestsResponse
+	(*AcknowledgeRequestRequest)(nil),   // 49: enlace.operator.v1.AcknowledgeRequestRequest
+	(*AcknowledgeRequestResponse)(nil),  // 50: enlace.operator.v1.AcknowledgeRequestResponse
+	(*AnswerRequestRequest)(nil),        // 51: enlace.operator.v1.AnswerRequestRequest
+	(*AnswerRequestResponse)(nil),       // 52: enlace.operator.v1.AnswerRequestResponse
+	(*RefuseRequestRequest)(nil),        // 53: enlace.operator.v1.RefuseRequestRequest
+	(*RefuseRequestResponse)(nil),       // 54: enlace.operator.v1.RefuseRequestResponse
+	(*CloseRequestRequest)(nil),         // 55: enlace.operator.v1.CloseRequestRequest
+	(*CloseRequestResponse)(nil),        // 56: enlace.operator.v1.CloseRequestResponse
+	(*AddAttachmentRequest)(nil),        // 57: enlace.operator.v1.AddAttachmentRequest
+	(*AddAttachmentResponse)(nil),       // 58: enlace.operator.v1.AddAttachmentResponse
+	(*GetAttachmentRequest)(nil),        // 59: enlace.operator.v1.GetAttachmentRequest
+	(*GetAttachmentResponse)(nil),       // 60: enlace.operator.v1.GetAttachmentResponse
+	(*ListEntriesRequest)(nil),          // 61: enlace.operator.v1.ListEntriesRequest
+	(*AuthorityInfo)(nil),               // 62: enlace.operator.v1.AuthorityInfo
+	(*CodeInfo)(nil),                    // 63: enlace.operator.v1.CodeInfo
+	(*CompetenceInfo)(nil),              // 64: enlace.operator.v1.CompetenceInfo
+	(*RequirementInfo)(nil),             // 65: enlace.operator.v1.RequirementInfo
+	(*NoticeInfo)(nil),                  // 66: enlace.operator.v1.NoticeInfo
+	(*OpeningInfo)(nil),                 // 67: enlace.operator.v1.OpeningInfo
+	(*LocalName)(nil),                   // 68: enlace.operator.v1.LocalName
+	(*DeskInfo)(nil),                    // 69: enlace.operator.v1.DeskInfo
+	(*NodeInfo)(nil),                    // 70: enlace.operator.v1.NodeInfo
+	(*StateInfo)(nil),                   // 71: enlace.operator.v1.StateInfo
+	(*ListEntriesResponse)(nil),         // 72: enlace.operator.v1.ListEntriesResponse
+	(*GetEntryRequest)(nil),             // 73: enlace.operator.v1.GetEntryRequest
+	(*GetEntryResponse)(nil),            // 74: enlace.operator.v1.GetEntryResponse
+	(*FindAuthorityRequest)(nil),        // 75: enlace.operator.v1.FindAuthorityRequest
+	(*FindAuthorityResponse)(nil),       // 76: enlace.operator.v1.FindAuthorityResponse
+	(*ListCodesRequest)(nil),            // 77: enlace.operator.v1.ListCodesRequest
+	(*RegisteredCode)(nil),              // 78: enlace.operator.v1.RegisteredCode
+	(*ListCodesResponse)(nil),           // 79: enlace.operator.v1.ListCodesResponse
+	(*GetDirectoryStatusRequest)(nil),   // 80: enlace.operator.v1.GetDirectoryStatusRequest
+	(*ProofInfo)(nil),                   // 81: enlace.operator.v1.ProofInfo
+	(*OmittedInfo)(nil),                 // 82: enlace.operator.v1.OmittedInfo
+	(*GetDirectoryStatusResponse)(nil),  // 83: enlace.operator.v1.GetDirectoryStatusResponse
+	(*GetStatusRequest)(nil),            // 84: enlace.operator.v1.GetStatusRequest
+	(*Component)(nil),                   // 85: enlace.operator.v1.Component
+	(*PeerInfo)(nil),                    // 86: enlace.operator.v1.PeerInfo
+	(*GetStatusResponse)(nil),           // 87: enlace.operator.v1.GetStatusResponse
+	(*ExplainPolicyRequest)(nil),        // 88: enlace.operator.v1.ExplainPolicyRequest
+	(*ExplainPolicyResponse)(nil),       // 89: enlace.operator.v1.ExplainPolicyResponse
+	(*AlertDraft)(nil),                  // 90: enlace.operator.v1.AlertDraft
+	(*CreateAlertRequest)(nil),          // 91: enlace.operator.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),         // 92: enlace.operator.v1.CreateAlertResponse
+	(*CheckAlertRequest)(nil),           // 93: enlace.operator.v1.CheckAlertRequest
+	(*CheckAlertResponse)(nil),          // 94: enlace.operator.v1.CheckAlertResponse
+	(*PublishAlertRequest)(nil),         // 95: enlace.operator.v1.PublishAlertRequest
+	(*PublishAlertResponse)(nil),        // 96: enlace.operator.v1.PublishAlertResponse
+	(*ApproveAlertRequest)(nil),         // 97: enlace.operator.v1.ApproveAlertRequest
+	(*ApproveAlertResponse)(nil),        // 98: enlace.operator.v1.ApproveAlertResponse
+	(*ReturnAlertRequest)(nil),          // 99: enlace.operator.v1.ReturnAlertRequest
+	(*ReturnAlertResponse)(nil),         // 100: enlace.operator.v1.ReturnAlertResponse
+	(*UpdateAlertRequest)(nil),          // 101: enlace.operator.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),         // 102: enlace.operator.v1.UpdateAlertResponse
+	(*CancelAlertRequest)(nil),          // 103: enlace.operator.v1.CancelAlertRequest
+	(*CancelAlertResponse)(nil),         // 104: enlace.operator.v1.CancelAlertResponse
+	(*ListAlertsRequest)(nil),           // 105: enlace.operator.v1.ListAlertsRequest
+	(*AlertSummary)(nil),                // 106: enlace.operator.v1.AlertSummary
+	(*ListAlertsResponse)(nil),          // 107: enlace.operator.v1.ListAlertsResponse
+	(*GetAlertRequest)(nil),             // 108: enlace.operator.v1.GetAlertRequest
+	(*AlertStep)(nil),                   // 109: enlace.operator.v1.AlertStep
+	(*GetAlertResponse)(nil),            // 110: enlace.operator.v1.GetAlertResponse
+	(*WatchAlertsRequest)(nil),          // 111: enlace.operator.v1.WatchAlertsRequest
+	(*WatchAlertsResponse)(nil),         // 112: enlace.operator.v1.WatchAlertsResponse
+	(*GiveFeedbackRequest)(nil),         // 113: enlace.operator.v1.GiveFeedbackRequest
+	(*GiveFeedbackResponse)(nil),        // 114: enlace.operator.v1.GiveFeedbackResponse
+	(*ListHoldersRequest)(nil),          // 115: enlace.operator.v1.ListHoldersRequest
+	(*Holder)(nil),                      // 116: enlace.operator.v1.Holder
+	(*ListHoldersResponse)(nil),         // 117: enlace.operator.v1.ListHoldersResponse
+	(*AddAlertFileRequest)(nil),         // 118: enlace.operator.v1.AddAlertFileRequest
+	(*AddAlertFileResponse)(nil),        // 119: enlace.operator.v1.AddAlertFileResponse
+	(*GetAlertFileRequest)(nil),         // 120: enlace.operator.v1.GetAlertFileRequest
+	(*GetAlertFileResponse)(nil),        // 121: enlace.operator.v1.GetAlertFileResponse
+	(*Subscription)(nil),                // 122: enlace.operator.v1.Subscription
+	(*AddSubscriptionRequest)(nil),      // 123: enlace.operator.v1.AddSubscriptionRequest
+	(*AddSubscriptionResponse)(nil),     // 124: enlace.operator.v1.AddSubscriptionResponse
+	(*ApproveSubscriptionRequest)(nil),  // 125: enlace.operator.v1.ApproveSubscriptionRequest
+	(*ApproveSubscriptionResponse)(nil), // 126: enlace.operator.v1.ApproveSubscriptionResponse
+	(*ListSubscriptionsRequest)(nil),    // 127: enlace.operator.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),   // 128: enlace.operator.v1.ListSubscriptionsResponse
+	(*RemoveSubscriptionRequest)(nil),   // 129: enlace.operator.v1.RemoveSubscriptionRequest
+	(*RemoveSubscriptionResponse)(nil),  // 130: enlace.operator.v1.RemoveSubscriptionResponse
+	(*v1.Request)(nil),                  // 131: enlace.format.v1.Request
+	(*v1.Ask)(nil),                      // 132: enlace.format.v1.Ask
+	(*v1.Subject)(nil),                  // 133: enlace.format.v1.Subject
+	(*v1.Acknowledgement)(nil),          // 134: enlace.format.v1.Acknowledgement
+	(*v1.Answer)(nil),                   // 135: enlace.format.v1.Answer
+	(*v1.Refusal)(nil),                  // 136: enlace.format.v1.Refusal
+	(*v1.Closing)(nil),                  // 137: enlace.format.v1.Closing
+	(*v1.AttachmentNote)(nil),           // 138: enlace.format.v1.AttachmentNote
+	(*v1.AlertNotice)(nil),              // 139: enlace.format.v1.AlertNotice
+	(*v1.File)(nil),                     // 140: enlace.format.v1.File
+	(*v1.Cancellation)(nil),             // 141: enlace.format.v1.Cancellation
+	(*v1.Feedback)(nil),                 // 142: enlace.format.v1.Feedback
 }
 var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
-	9,   // 0: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
-	16,  // 1: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
-	128, // 2: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
-	129, // 3: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
-	130, // 4: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
-	24,  // 5: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
-	28,  // 6: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
-	37,  // 7: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
-	40,  // 8: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
-	131, // 9: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	132, // 10: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
-	133, // 11: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
-	134, // 12: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
-	130, // 13: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
-	37,  // 14: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	128, // 15: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
-	129, // 16: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
-	130, // 17: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
-	41,  // 18: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	42,  // 19: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
-	59,  // 20: enlace.operator.v1.GetRequestResponse.fallback:type_name -> enlace.operator.v1.AuthorityInfo
-	37,  // 21: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	131, // 22: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	132, // 23: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	130, // 24: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	133, // 25: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	134, // 26: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	135, // 27: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	65,  // 28: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
-	66,  // 29: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
-	61,  // 30: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
-	62,  // 31: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
-	63,  // 32: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
-	60,  // 33: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	64,  // 34: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
-	60,  // 35: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	68,  // 36: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
-	59,  // 37: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	67,  // 38: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
-	68,  // 39: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
-	59,  // 40: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
-	67,  // 41: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
-	59,  // 42: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	59,  // 43: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
-	60,  // 44: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
-	65,  // 45: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
-	75,  // 46: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
-	75,  // 47: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
-	78,  // 48: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
-	79,  // 49: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
-	82,  // 50: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	83,  // 51: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	136, // 52: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
-	130, // 53: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
-	137, // 54: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
-	87,  // 55: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	28,  // 56: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
-	87,  // 57: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	103, // 58: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
-	138, // 59: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
-	139, // 60: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
-	103, // 61: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
-	136, // 62: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
-	130, // 63: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
-	137, // 64: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
-	41,  // 65: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	106, // 66: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
-	107, // 67: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
-	139, // 68: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
-	113, // 69: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
-	135, // 70: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	119, // 71: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
-	119, // 72: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
-	0,   // 73: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	2,   // 74: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	4,   // 75: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	6,   // 76: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	8,   // 77: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	11,  // 78: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	13,  // 79: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	15,  // 80: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	18,  // 81: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	20,  // 82: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	22,  // 83: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	25,  // 84: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	27,  // 85: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	30,  // 86: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	32,  // 87: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	34,  // 88: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	36,  // 89: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	39,  // 90: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	44,  // 91: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	46,  // 92: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	48,  // 93: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	50,  // 94: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	52,  // 95: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	88,  // 96: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
-	90,  // 97: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
-	92,  // 98: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
-	94,  // 99: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
-	96,  // 100: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
-	98,  // 101: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
-	100, // 102: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
-	102, // 103: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
-	105, // 104: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
-	108, // 105: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
-	110, // 106: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
-	112, // 107: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
-	115, // 108: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
-	117, // 109: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
-	120, // 110: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
-	122, // 111: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
-	124, // 112: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
-	126, // 113: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
-	54,  // 114: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	56,  // 115: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	58,  // 116: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	70,  // 117: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	72,  // 118: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	77,  // 119: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
-	74,  // 120: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
-	81,  // 121: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	85,  // 122: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	1,   // 123: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	3,   // 124: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	5,   // 125: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	7,   // 126: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	10,  // 127: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	12,  // 128: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	14,  // 129: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	17,  // 130: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	19,  // 131: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	21,  // 132: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	23,  // 133: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	26,  // 134: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	29,  // 135: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	31,  // 136: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	33,  // 137: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	35,  // 138: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	38,  // 139: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	43,  // 140: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	45,  // 141: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	47,  // 142: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	49,  // 143: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	51,  // 144: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	53,  // 145: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	89,  // 146: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
-	91,  // 147: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
-	93,  // 148: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
-	95,  // 149: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
-	97,  // 150: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
-	99,  // 151: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
-	101, // 152: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
-	104, // 153: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
-	107, // 154: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
-	109, // 155: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
-	111, // 156: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
-	114, // 157: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
-	116, // 158: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
-	118, // 159: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
-	121, // 160: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
-	123, // 161: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
-	125, // 162: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
-	127, // 163: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
-	55,  // 164: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	57,  // 165: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	69,  // 166: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	71,  // 167: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	73,  // 168: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	80,  // 169: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
-	76,  // 170: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
-	84,  // 171: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	86,  // 172: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	123, // [123:173] is the sub-list for method output_type
-	73,  // [73:123] is the sub-list for method input_type
-	73,  // [73:73] is the sub-list for extension type_name
-	73,  // [73:73] is the sub-list for extension extendee
-	0,   // [0:73] is the sub-list for field type_name
+	2,   // 0: enlace.operator.v1.BackupResponse.end:type_name -> enlace.operator.v1.BackupSummary
+	12,  // 1: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
+	19,  // 2: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
+	131, // 3: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
+	132, // 4: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
+	133, // 5: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
+	27,  // 6: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
+	31,  // 7: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
+	40,  // 8: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
+	43,  // 9: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
+	134, // 10: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	135, // 11: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
+	136, // 12: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
+	137, // 13: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
+	133, // 14: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
+	40,  // 15: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	131, // 16: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
+	132, // 17: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
+	133, // 18: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
+	44,  // 19: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	45,  // 20: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
+	62,  // 21: enlace.operator.v1.GetRequestResponse.fallback:type_name -> enlace.operator.v1.AuthorityInfo
+	40,  // 22: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	134, // 23: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	135, // 24: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	133, // 25: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	136, // 26: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	137, // 27: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	138, // 28: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	68,  // 29: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
+	69,  // 30: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
+	64,  // 31: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
+	65,  // 32: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
+	66,  // 33: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
+	63,  // 34: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	67,  // 35: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
+	63,  // 36: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	71,  // 37: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
+	62,  // 38: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	70,  // 39: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
+	71,  // 40: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
+	62,  // 41: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
+	70,  // 42: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
+	62,  // 43: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	62,  // 44: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
+	63,  // 45: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
+	68,  // 46: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
+	78,  // 47: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
+	78,  // 48: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
+	81,  // 49: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
+	82,  // 50: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
+	85,  // 51: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	86,  // 52: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	139, // 53: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	133, // 54: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	140, // 55: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	90,  // 56: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	31,  // 57: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	90,  // 58: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	106, // 59: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	141, // 60: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	142, // 61: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	106, // 62: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	139, // 63: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	133, // 64: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	140, // 65: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	44,  // 66: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	109, // 67: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	110, // 68: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	142, // 69: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	116, // 70: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	138, // 71: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	122, // 72: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	122, // 73: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	3,   // 74: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	5,   // 75: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	7,   // 76: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	9,   // 77: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	11,  // 78: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	14,  // 79: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	16,  // 80: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	18,  // 81: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	21,  // 82: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	23,  // 83: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	25,  // 84: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	28,  // 85: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	30,  // 86: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	33,  // 87: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	35,  // 88: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	37,  // 89: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	39,  // 90: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	42,  // 91: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	47,  // 92: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	49,  // 93: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	51,  // 94: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	53,  // 95: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	55,  // 96: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	91,  // 97: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	93,  // 98: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	95,  // 99: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	97,  // 100: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	99,  // 101: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	101, // 102: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	103, // 103: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	105, // 104: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	108, // 105: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	111, // 106: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	113, // 107: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	115, // 108: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	118, // 109: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	120, // 110: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	123, // 111: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	125, // 112: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	127, // 113: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	129, // 114: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	57,  // 115: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	59,  // 116: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	61,  // 117: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	73,  // 118: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	75,  // 119: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	80,  // 120: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
+	77,  // 121: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
+	84,  // 122: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	88,  // 123: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	0,   // 124: enlace.operator.v1.NodeService.Backup:input_type -> enlace.operator.v1.BackupRequest
+	4,   // 125: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	6,   // 126: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	8,   // 127: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	10,  // 128: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	13,  // 129: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	15,  // 130: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	17,  // 131: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	20,  // 132: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	22,  // 133: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	24,  // 134: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	26,  // 135: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	29,  // 136: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	32,  // 137: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	34,  // 138: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	36,  // 139: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	38,  // 140: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	41,  // 141: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	46,  // 142: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	48,  // 143: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	50,  // 144: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	52,  // 145: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	54,  // 146: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	56,  // 147: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	92,  // 148: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	94,  // 149: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	96,  // 150: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	98,  // 151: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	100, // 152: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	102, // 153: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	104, // 154: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	107, // 155: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	110, // 156: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	112, // 157: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	114, // 158: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	117, // 159: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	119, // 160: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	121, // 161: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	124, // 162: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	126, // 163: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	128, // 164: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	130, // 165: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	58,  // 166: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	60,  // 167: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	72,  // 168: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	74,  // 169: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	76,  // 170: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	83,  // 171: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
+	79,  // 172: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
+	87,  // 173: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	89,  // 174: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	1,   // 175: enlace.operator.v1.NodeService.Backup:output_type -> enlace.operator.v1.BackupResponse
+	125, // [125:176] is the sub-list for method output_type
+	74,  // [74:125] is the sub-list for method input_type
+	74,  // [74:74] is the sub-list for extension type_name
+	74,  // [74:74] is the sub-list for extension extendee
+	0,   // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
@@ -9785,7 +10010,7 @@ func file_enlace_operator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_operator_v1_operator_proto_rawDesc), len(file_enlace_operator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   128,
+			NumMessages:   131,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

@@ -2362,6 +2362,7 @@ var DirectoryQueryService_ServiceDesc = grpc.ServiceDesc{
 const (
 	NodeService_GetStatus_FullMethodName     = "/enlace.operator.v1.NodeService/GetStatus"
 	NodeService_ExplainPolicy_FullMethodName = "/enlace.operator.v1.NodeService/ExplainPolicy"
+	NodeService_Backup_FullMethodName        = "/enlace.operator.v1.NodeService/Backup"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -2373,6 +2374,8 @@ type NodeServiceClient interface {
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// ExplainPolicy shows the policies in force and decides a hypothetical action in words.
 	ExplainPolicy(ctx context.Context, in *ExplainPolicyRequest, opts ...grpc.CallOption) (*ExplainPolicyResponse, error)
+	// Backup streams a backup of the node, sealed to the state's recovery key. It is whole only with the last message.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 }
 
 type nodeServiceClient struct {
@@ -2403,6 +2406,25 @@ func (c *nodeServiceClient) ExplainPolicy(ctx context.Context, in *ExplainPolicy
 	return out, nil
 }
 
+func (c *nodeServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -2412,6 +2434,8 @@ type NodeServiceServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// ExplainPolicy shows the policies in force and decides a hypothetical action in words.
 	ExplainPolicy(context.Context, *ExplainPolicyRequest) (*ExplainPolicyResponse, error)
+	// Backup streams a backup of the node, sealed to the state's recovery key. It is whole only with the last message.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -2427,6 +2451,9 @@ func (UnimplementedNodeServiceServer) GetStatus(context.Context, *GetStatusReque
 }
 func (UnimplementedNodeServiceServer) ExplainPolicy(context.Context, *ExplainPolicyRequest) (*ExplainPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainPolicy not implemented")
+}
+func (UnimplementedNodeServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -2485,6 +2512,17 @@ func _NodeService_ExplainPolicy_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServiceServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2501,6 +2539,12 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NodeService_ExplainPolicy_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _NodeService_Backup_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "enlace/operator/v1/operator.proto",
 }
