@@ -51,6 +51,9 @@ func TestForeignSubjects(t *testing.T) {
 		"ack.us.primary.br",                         // another's acknowledgements
 		"ack.mx.other.br",                           // those of another node of one's own state
 		"_INBOX.us.primary.x", "_INBOX.x", "mail.x", // another's inbox
+		"mail.us.primary.br", "bulk.us.primary.br", "mail.us.primary.mx.br", // mail in another's name
+		"letter.us.primary.mx", "parcel.us.primary.mx", "box.us.primary", "box.mx.other", "_INBOX.us.primary.box",
+		"$JS.ACK.MAIL--US--PRIMARY--MX.box.1.1.1.1.0", "$JS.API.STREAM.DELETE.MAIL--US--PRIMARY--BR",
 		"$JS.ACK.ALERT-BR.us--primary.1.1.1.1.0", "$JS.ACK.ALERT-BR.mx--primary.1.1.1.1.0",
 		"$JS.FC.ALERT-BR.us--primary.x",
 		"$JS.API.CONSUMER.CREATE.ALERT-BR.mine.alert.>", // own consumer by hand
@@ -67,7 +70,8 @@ func TestForeignSubjects(t *testing.T) {
 		must(t, c.Flush())
 		soon(t, 2*time.Second, "publishing on "+subject+" refused", func() bool { return refused.count() > before })
 	}
-	for _, subject := range []string{"deliver.us.primary.br", "deliver.*.*.*", "deliver.mx.other.br", "_INBOX.us.primary.>", "_INBOX.>", ">", "alert.>", "ack.>",
+	for _, subject := range []string{"deliver.us.primary.br", "deliver.*.*.*", "deliver.mx.other.br", "letter.us.primary.br", "letter.>", "parcel.us.primary.mx",
+		"mail.>", "mail.us.primary.mx", "bulk.mx.primary.br", "box.>", "_INBOX.us.primary.>", "_INBOX.>", ">", "alert.>", "ack.>",
 		"$JS.>", "$SYS.>", "$JS.EVENT.ADVISORY.>", "_R_.>"} {
 		before := refused.count()
 		_, err := c.SubscribeSync(subject)

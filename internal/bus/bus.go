@@ -52,6 +52,9 @@ type Options struct {
 	MaxAge time.Duration
 	// PublisherBytes is how much one state's alerts may take; 0 = 1 GiB.
 	PublisherBytes int64
+	// MailboxBytes and MailboxMessages are how much mail of one state may wait for one node, and as much again of slices of
+	// attachments; 0 = 64 MiB and 4096. PROTOCOL 10.11.
+	MailboxBytes, MailboxMessages int64
 	// MaxPayload is the largest message; 0 = 2 MiB.
 	MaxPayload int
 	// Lifetime of an access; 0 = one hour.
@@ -82,6 +85,7 @@ type Bus struct {
 	link          atomic.Pointer[link]
 	standing      standing
 	keeper        keeper
+	boxes         boxes
 }
 
 // Start opens the embedded server's port (Usage "no-listener"), or prepares to connect to the external one. It does not
@@ -94,7 +98,7 @@ func Start(o Options) (*Bus, error) {
 	}
 	b := &Bus{o: o, issuer: i, guarded: make(chan struct{}, 1), kept: make(chan struct{}, 1),
 		standing: standing{revoked: map[string]int64{}, barred: map[string]bool{}}}
-	b.keeper = newKeeper(b)
+	b.keeper, b.boxes = newKeeper(b), newBoxes(b)
 	if o.Embedded == nil {
 		return b, nil
 	}
@@ -124,6 +128,12 @@ func (o Options) filled() Options {
 	set(&o.AckWait, 30*time.Second)
 	if o.PublisherBytes <= 0 {
 		o.PublisherBytes = 1 << 30
+	}
+	if o.MailboxBytes <= 0 {
+		o.MailboxBytes = 64 << 20
+	}
+	if o.MailboxMessages <= 0 {
+		o.MailboxMessages = 4096
 	}
 	if o.MaxPayload <= 0 {
 		o.MaxPayload = defaultPayload

@@ -44,6 +44,9 @@ type ClientOptions struct {
 	// Handle takes one alert. nil: done with it, durably. A Retry fault: the same again later. Another error: it is
 	// dropped and logged.
 	Handle func(ctx context.Context, a Arrival) error
+	// Mail takes one piece of mail; of one box one at a time and in order. nil: done with it, durably, and the hub is told. A
+	// Retry fault: it stays in its box and comes again, a few times. Another error: it is dropped and logged. nil = no mail.
+	Mail func(ctx context.Context, l Letter) error
 	// Workers is how many Handles run at once; 0 = 4.
 	Workers int
 	Clock   func() time.Time
@@ -79,6 +82,9 @@ type Client struct {
 	queue *queue
 	// again is told by the hub that there are more publishers to be had.
 	again chan struct{}
+	// bag is what has come out of the node's boxes; nil where it wants no mail, and before Run.
+	bag    *bag
+	asking asking
 
 	mu      sync.Mutex
 	session *session // nil while not connected
@@ -123,6 +129,9 @@ func (c *Client) Run(ctx context.Context) error {
 	for range c.o.Workers {
 		all.Go(func() { c.work(ctx) })
 	}
+	if c.o.Mail != nil {
+		c.bag = newBag(ctx, c.o.Mail, c.acknowledge, c.o.Log)
+	}
 	pause := newPause()
 	for ctx.Err() == nil {
 		changed := c.o.Changed()
@@ -137,6 +146,9 @@ func (c *Client) Run(ctx context.Context) error {
 	c.queue.stop()
 	all.Wait()
 	c.queue.settleAll()
+	if c.bag != nil {
+		c.bag.stop()
+	}
 	c.replace(nil)
 	return nil
 }
@@ -179,7 +191,11 @@ func (c *Client) renew(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, c.fail(err)
 	}
-	if err := s.listen(a, c.take, c.hint); err != nil {
+	err = s.listenMail(a, c.bag, c.asking.answered)
+	if err == nil {
+		err = s.listen(a, c.take, c.hint)
+	}
+	if err != nil {
 		s.conn.Close()
 		return 0, c.fail(err)
 	}
@@ -271,6 +287,26 @@ func (s *session) listen(a Access, take, hint nats.MsgHandler) error {
 		return notLinked(err)
 	}
 	s.since = time.Now()
+	return nil
+}
+
+// listenMail begins to receive mail, and what the hub says of the boxes of others.
+func (s *session) listenMail(a Access, b *bag, answered nats.MsgHandler) error {
+	if _, err := s.conn.Subscribe(inboxOf(s.node)+"."+boxToken, answered); err != nil {
+		return notLinked(err)
+	}
+	if b == nil {
+		return nil
+	}
+	for _, k := range kinds() {
+		for _, p := range a.Publishers {
+			sub, err := s.conn.Subscribe(toldOf(k, s.node)+"."+p.String(), func(m *nats.Msg) { b.take(k, s.node, m) })
+			if err != nil {
+				return notLinked(err)
+			}
+			s.subs = append(s.subs, sub)
+		}
+	}
 	return nil
 }
 

@@ -1,4 +1,4 @@
-// Package bus is the conveyor for category alerts: NATS with JetStream, at the hub ([Bus]) and at a node ([Client]). It
+// Package bus is the conveyor for category alerts and mail: NATS with JetStream, at the hub ([Bus]) and at a node ([Client]). It
 // is the only room that knows NATS. DESIGN 8 (NATS rights).
 //
 // The ledger is the truth. Whatever the bus loses, drops, doubles, reorders or invents is noticed and cured by the
@@ -11,16 +11,28 @@
 //	deliver.<state>.<node>.<publisher>               what the hub hands to one node, of one publisher
 //	_INBOX.<state>.<node>.>                          a node's own inbox; .again: the hub has more for it than it knew
 //	ack.<state>.<node>.<publisher>                   what a node acknowledges, for the hub to pass on
+//	mail.<state>.<node>.<from>, bulk.…               mail of a state for one node, and slices of attachments; PROTOCOL 10.11
+//	letter.<state>.<node>.<from>, parcel.…           what the hub hands to that node of them
+//	box.<state>.<node>                               a node asks how a box stands; the answer comes to its inbox, .box
 //
 // Each admitted state has a stream of its own, ALERT-MX, of registered category × lane subjects exactly: an invented
 // subject is stored nowhere, and a flood evicts only its publisher's own alerts. No message ID is ever sent, and the
 // window in which the server would look at one is the shortest it knows; another's stream has another window.
 //
+// # Mailboxes
+//
+// Mail goes between two nodes that cannot reach each other. Each pair of recipient and sending state has two streams of
+// its own, MAIL--JM--PRIMARY--MX and BULK--…, made when the sender asks for them: NATS limits a stream in bytes and a
+// subject only in messages, so a flood fills the flooder's own box for that recipient and nothing else, not even its own
+// boxes for others. What is taken leaves the box; a full one refuses what is new. As streams acknowledge nothing, the
+// publisher does not hear of that: it asks how the box stands, on a subject that the server holds it to, and the hub
+// answers on that node's inbox, never on a reply subject. The answer is a hint: truth is the receipt that comes by mail.
+//
 // # Rights
 //
 // The hub's directory is the authority. A node's user key is the bus key that it declared; its token lives an hour and
-// lets it publish what ends in its own state, acknowledge its own consumers, and read its own delivery subjects and
-// inbox: nothing else, so it makes no stream and no consumer and asks for nothing. It names no subject of the server's
+// lets it publish alerts and mail that end in its own state, ask for boxes, acknowledge its own consumers, and read its own
+// delivery subjects and inbox: nothing else, so it makes no stream and no consumer and asks for nothing. It names no subject of the server's
 // own either, not even to acknowledge. NATS does not check the reply subject of what a client publishes, and where the
 // server itself answers, it writes to that subject with rights of its own: an acknowledgement sent to it with the reply
 // $JS.API.STREAM.DELETE.ALERT-BR deletes that stream (tried on 2.15.2). So a node publishes what it would have sent

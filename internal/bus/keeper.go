@@ -103,6 +103,7 @@ func (k *keeper) keep(ctx context.Context, why reason) error {
 		k.mu.Lock()
 		clear(k.made)
 		k.mu.Unlock()
+		k.bus.boxes.anew()
 	}
 	if why != changed {
 		if err := k.look(ctx, l.js); err != nil {
@@ -112,7 +113,10 @@ func (k *keeper) keep(ctx context.Context, why reason) error {
 	if err := k.streams(ctx, l.js, k.bus.view()); err != nil {
 		return err
 	}
-	return k.nodes(ctx, l)
+	if err := k.nodes(ctx, l); err != nil || why == changed {
+		return err
+	}
+	return k.bus.boxes.sweep(ctx, l.js)
 }
 
 // nodes brings every node's consumers up to date. One that is being served is waited for when the others are done.

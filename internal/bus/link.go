@@ -80,7 +80,8 @@ func (b *Bus) systemUser() (nats.Option, error) {
 }
 
 func (b *Bus) trafficUser() (nats.Option, error) {
-	return b.ownUser(b.issuer.account, []string{"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "_INBOX.*.*." + againToken}, []string{"_INBOX.>", ackToken + ".>"})
+	return b.ownUser(b.issuer.account, []string{"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "_INBOX.*.*." + againToken, "_INBOX.*.*." + boxToken},
+		[]string{"_INBOX.>", ackToken + ".>", boxToken + ".>"})
 }
 
 // ownUser is a user whose key lives as long as this process.
@@ -201,6 +202,9 @@ func (b *Bus) relay(l *link) error {
 			_ = l.traffic.Publish(target, nil) // lost, it is delivered again
 		}
 	})
+	if err == nil {
+		_, err = l.traffic.Subscribe(boxToken+".*.*", b.boxes.asked)
+	}
 	if err != nil {
 		return notLinked(err)
 	}
@@ -213,12 +217,9 @@ func ackTarget(subject string, body []byte) (string, bool) {
 	if len(t) != 4 || len(body) > maxTarget {
 		return "", false
 	}
-	asset := strings.ToUpper(streamPrefix+t[3]) + "." + t[1] + between + t[2] + "."
-	rest, ok := strings.CutPrefix(string(body), "$JS.ACK."+asset)
+	rest, ok := cutAsset(string(body), t[1], t[2], t[3])
 	if !ok {
-		if rest, ok = strings.CutPrefix(string(body), "$JS.FC."+asset); !ok {
-			return "", false
-		}
+		return "", false
 	}
 	for _, r := range rest {
 		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '.' {
@@ -226,6 +227,21 @@ func ackTarget(subject string, body []byte) (string, bool) {
 		}
 	}
 	return string(body), rest != ""
+}
+
+// cutAsset takes off the name of one of a node's consumers, of what a state sends it: alerts, mail or slices.
+func cutAsset(body, state, slug, from string) (string, bool) {
+	alerts := strings.ToUpper(streamPrefix+from) + "." + state + between + slug + "."
+	assets := []string{"$JS.ACK." + alerts, "$JS.FC." + alerts}
+	for _, k := range kinds() {
+		assets = append(assets, "$JS.ACK."+strings.ToUpper(strings.Join([]string{k.String(), state, slug, from}, between))+"."+boxToken+".")
+	}
+	for _, a := range assets {
+		if rest, ok := strings.CutPrefix(body, a); ok {
+			return rest, true
+		}
+	}
+	return "", false
 }
 
 func notLinked(cause error) error {

@@ -126,14 +126,24 @@ func parseDelivery(reply string) (delivery, bool) {
 		return delivery{}, false
 	}
 	publisher, ok := publisherOf(t[2])
-	d := delivery{publisher: publisher}
+	d, counted := parseCounts(t[4:])
+	d.publisher = publisher
+	return d, ok && counted
+}
+
+// parseCounts reads the last five tokens of an acknowledgement's subject.
+func parseCounts(t []string) (delivery, bool) {
+	if len(t) != 5 {
+		return delivery{}, false
+	}
+	var d delivery
 	var errs [5]error
-	d.times, errs[0] = strconv.ParseUint(t[4], 10, 64)
-	d.number, errs[1] = strconv.ParseUint(t[5], 10, 64)
-	d.turn, errs[2] = strconv.ParseUint(t[6], 10, 64)
-	d.stored, errs[3] = strconv.ParseInt(t[7], 10, 64)
-	d.pending, errs[4] = strconv.ParseUint(t[8], 10, 64)
-	return d, ok && errs == [5]error{} && d.number > 0
+	d.times, errs[0] = strconv.ParseUint(t[0], 10, 64)
+	d.number, errs[1] = strconv.ParseUint(t[1], 10, 64)
+	d.turn, errs[2] = strconv.ParseUint(t[2], 10, 64)
+	d.stored, errs[3] = strconv.ParseInt(t[3], 10, 64)
+	d.pending, errs[4] = strconv.ParseUint(t[4], 10, 64)
+	return d, errs == [5]error{} && d.number > 0
 }
 
 // take is called for each message in the order of arrival, and only notes it.

@@ -54,7 +54,7 @@ func startServer(o Options, i issuer, network string) (*embedded, error) {
 		TLSConfig: o.Embedded.TLS, TLSTimeout: tlsSeconds, AuthTimeout: tlsSeconds + 5,
 		MaxPayload: int32(min(o.MaxPayload, math.MaxInt32)), MaxPending: maxOutbound, PingInterval: 30 * time.Second,
 		TrustedOperators: []*jwt.OperatorClaims{i.operatorClaims(network)}, SystemAccount: i.system, AccountResolver: resolver,
-		JetStream: true, StoreDir: o.Embedded.Data, JetStreamMaxStore: o.PublisherBytes * reserved, JetStreamMaxMemory: 1 << 20,
+		JetStream: true, StoreDir: o.Embedded.Data, JetStreamMaxStore: o.PublisherBytes*reserved + o.MailboxBytes*reserved*reserved, JetStreamMaxMemory: 1 << 20,
 	})
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "bus", opStart, "the embedded bus could not be made")

@@ -81,8 +81,12 @@ func (i issuer) nodeToken(node authority.Node, user string, payload int, life ti
 	// The machine's clock, not the hub's: the server compares with its own.
 	expires := time.Now().Add(life)
 	c.Expires = expires.Unix()
-	c.Permissions.Pub.Allow.Add(alertToken+".*.*.*."+node.State().String(), ackOf(node)+".*")
+	c.Permissions.Pub.Allow.Add(alertToken+".*.*.*."+node.State().String(), ackOf(node)+".*", boxToken+"."+place(node))
 	c.Permissions.Sub.Allow.Add(deliverOf(node)+".*", inboxOf(node)+".>")
+	for _, k := range kinds() {
+		c.Permissions.Pub.Allow.Add(k.String() + ".*.*." + node.State().String())
+		c.Permissions.Sub.Allow.Add(toldOf(k, node) + ".*")
+	}
 	c.Limits.NatsLimits = jwt.NatsLimits{Subs: maxSubscriptions, Data: jwt.NoLimit, Payload: int64(payload)}
 	c.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard)
 	token, err := i.sign(i.account, c)
@@ -98,5 +102,5 @@ func (i issuer) hubToken(account, user string, publish, subscribe []string) (str
 	return i.sign(account, c)
 }
 
-// maxSubscriptions is how many a node's connection may have: one for each publisher, more than there are states.
-const maxSubscriptions = 1024
+// maxSubscriptions is how many a node's connection may have: three for each other state, more than there are states.
+const maxSubscriptions = 3 * 1024

@@ -354,7 +354,9 @@ type reader struct {
 	// filters and changed are the node's wishes.
 	filters []string
 	changed chan struct{}
-	stop    func()
+	// mail takes mail; nil = none is wanted.
+	mail func(context.Context, bus.Letter) error
+	stop func()
 }
 
 func (m *member) read(change ...func(*reader)) *reader {
@@ -369,7 +371,7 @@ func (m *member) reader(change ...func(*reader)) *reader {
 	for _, c := range change {
 		c(r)
 	}
-	r.Client = bus.NewClient(bus.ClientOptions{Node: m.node, Access: m.access, Sign: m.sign, Handle: r.handle, Log: notes(),
+	r.Client = bus.NewClient(bus.ClientOptions{Node: m.node, Access: m.access, Sign: m.sign, Handle: r.handle, Mail: r.mail, Log: notes(),
 		Filters: func() []string { r.mu.Lock(); defer r.mu.Unlock(); return r.filters },
 		Changed: func() <-chan struct{} { r.mu.Lock(); defer r.mu.Unlock(); return r.changed }})
 	ctx, cancel := context.WithCancel(context.Background())

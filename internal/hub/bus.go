@@ -43,6 +43,13 @@ type BusConfig struct {
 	MaxPayload int `yaml:"max_payload"`
 	// PublisherBytes is how much one state's alerts may take; default 1073741824.
 	PublisherBytes int64 `yaml:"publisher_bytes"`
+	// Mailbox bounds what may wait of one state for one node, and as much again of slices of attachments.
+	Mailbox struct {
+		// Bytes are 67108864 by default.
+		Bytes int64 `yaml:"bytes"`
+		// Messages are 4096 by default.
+		Messages int64 `yaml:"messages"`
+	} `yaml:"mailbox"`
 }
 
 // Limits of what a configuration may ask for; more is a mistake.
@@ -53,6 +60,9 @@ const (
 	mostBytes    = 1 << 40
 	leastAge     = time.Minute
 	mostReplicas = 5
+	leastMailbox = 4 << 20 // three of the largest mails
+	mostMailbox  = 1 << 30
+	mostMails    = 1 << 20
 )
 
 func (c *BusConfig) fill(dir string) {
@@ -71,6 +81,12 @@ func (c *BusConfig) fill(dir string) {
 	if c.PublisherBytes == 0 {
 		c.PublisherBytes = 1 << 30
 	}
+	if c.Mailbox.Bytes == 0 {
+		c.Mailbox.Bytes = 64 << 20
+	}
+	if c.Mailbox.Messages == 0 {
+		c.Mailbox.Messages = 4096
+	}
 	for _, p := range []*string{&c.CAFile, &c.SystemCredsFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
@@ -80,12 +96,14 @@ func (c *BusConfig) fill(dir string) {
 
 func (c BusConfig) check() error {
 	for key, ok := range map[string]bool{
-		"bus.mode":            c.Mode == busEmbedded || c.Mode == busExternal || c.Mode == busOff,
-		"bus.urls":            (len(c.URLs) > 0) == (c.Mode == busExternal),
-		"bus.replicas":        c.Replicas > 0 && c.Replicas <= mostReplicas && (c.Replicas == 1 || c.Mode == busExternal),
-		"bus.max_age":         c.MaxAge >= leastAge,
-		"bus.max_payload":     c.MaxPayload >= leastPayload && c.MaxPayload <= mostPayload,
-		"bus.publisher_bytes": c.PublisherBytes >= leastBytes && c.PublisherBytes <= mostBytes,
+		"bus.mode":             c.Mode == busEmbedded || c.Mode == busExternal || c.Mode == busOff,
+		"bus.urls":             (len(c.URLs) > 0) == (c.Mode == busExternal),
+		"bus.replicas":         c.Replicas > 0 && c.Replicas <= mostReplicas && (c.Replicas == 1 || c.Mode == busExternal),
+		"bus.max_age":          c.MaxAge >= leastAge,
+		"bus.max_payload":      c.MaxPayload >= leastPayload && c.MaxPayload <= mostPayload,
+		"bus.publisher_bytes":  c.PublisherBytes >= leastBytes && c.PublisherBytes <= mostBytes,
+		"bus.mailbox.bytes":    c.Mailbox.Bytes >= leastMailbox && c.Mailbox.Bytes <= mostMailbox,
+		"bus.mailbox.messages": c.Mailbox.Messages >= 1 && c.Mailbox.Messages <= mostMails,
 	} {
 		if !ok {
 			return wrongKey(key)
@@ -127,7 +145,8 @@ func (d *daemon) busOptions() (bus.Options, error) {
 		return bus.Options{}, err
 	}
 	o := bus.Options{Keys: d.ring, Directory: d.service.Current(), Clock: d.Clock, Log: d.Log.Named("bus"), Categories: categories,
-		Replicas: c.Replicas, MaxAge: c.MaxAge, MaxPayload: c.MaxPayload, PublisherBytes: c.PublisherBytes}
+		Replicas: c.Replicas, MaxAge: c.MaxAge, MaxPayload: c.MaxPayload, PublisherBytes: c.PublisherBytes,
+		MailboxBytes: c.Mailbox.Bytes, MailboxMessages: c.Mailbox.Messages}
 	if c.Mode == busExternal {
 		o.URLs, o.SystemCredentials = c.URLs, c.SystemCredsFile
 		if c.CAFile != "" {

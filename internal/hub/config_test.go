@@ -68,6 +68,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"age", "bus:\n  max_age: 1s\n", "bus.max_age"},
 		{"payload", "bus:\n  max_payload: 1\n", "bus.max_payload"},
 		{"bytes", "bus:\n  publisher_bytes: 1\n", "bus.publisher_bytes"},
+		{"mailbox bytes", "bus:\n  mailbox:\n    bytes: 1\n", "bus.mailbox.bytes"},
+		{"mailbox messages", "bus:\n  mailbox:\n    messages: -1\n", "bus.mailbox.messages"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
