@@ -30,6 +30,7 @@ const (
 	firstRetry     = time.Second
 	lastRetry      = 5 * time.Minute
 	deliverLimit   = 30 * time.Second
+	thinRate       = 4 << 10 // bytes per second: half of 64 kbit/s
 )
 
 // job is one delivery to carry out; the envelope is at hand right after submission, else it is read from the ledger.
@@ -50,6 +51,7 @@ type deliveries struct {
 	e     *Exchange
 	jobs  chan job
 	wake  chan struct{}
+	met   chan struct{} // a node was reached
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	under map[jobName]bool             // guarded by mu
@@ -57,6 +59,8 @@ type deliveries struct {
 	heard map[authority.Node]time.Time // guarded by mu; last receipt or answer
 	// queue holds jobs of nodes whose places are all taken, by lane; guarded by mu.
 	queue map[authority.Node]*line
+	// reached are nodes whose waiting deliveries are due; guarded by mu.
+	reached map[authority.Node]bool
 }
 
 // line is what waits for a place, the urgent before the rest. The ledger knows it too, so it may be cut short.
@@ -102,7 +106,7 @@ func (l *line) pop() (job, bool) {
 
 func newDeliveries(e *Exchange) *deliveries {
 	return &deliveries{
-		e: e, jobs: make(chan job, 1024), wake: make(chan struct{}, 1),
+		e: e, jobs: make(chan job, 1024), wake: make(chan struct{}, 1), met: make(chan struct{}, 1), reached: map[authority.Node]bool{},
 		under: map[jobName]bool{}, count: map[authority.Node]int{}, heard: map[authority.Node]time.Time{}, queue: map[authority.Node]*line{},
 	}
 }
@@ -123,6 +127,42 @@ func (d *deliveries) poke() {
 	}
 }
 
+// Reachable makes what waits for a node due at once: a connection to it has just come up. It never waits, and may be called
+// before Run.
+func (e *Exchange) Reachable(node authority.Node) {
+	d := e.deliveries
+	d.mu.Lock()
+	d.reached[node] = true
+	d.mu.Unlock()
+	select {
+	case d.met <- struct{}{}:
+	default:
+	}
+}
+
+// catchUp starts what waits for the nodes that were reached. What is not started, because the line is full or the machine
+// stops, the ledger still knows.
+func (d *deliveries) catchUp(ctx context.Context) {
+	d.mu.Lock()
+	nodes := d.reached
+	d.reached = map[authority.Node]bool{}
+	d.mu.Unlock()
+	for node := range nodes {
+		var waiting []ledger.Delivery
+		err := d.e.Ledger.View(ctx, func(r ledger.Reader) error {
+			var err error
+			waiting, err = r.DeliveriesTo(node, scanLimit)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			d.e.Log.Error("the outbox could not be read", zap.Error(err))
+		}
+		for _, row := range waiting {
+			d.start(ctx, job{key: row.Key, node: row.Node, lane: row.Lane})
+		}
+	}
+}
+
 func (d *deliveries) run(ctx context.Context) error {
 	defer d.wg.Wait()
 	// The first scan takes up all that the last run left, also what it had just begun.
@@ -134,6 +174,8 @@ func (d *deliveries) run(ctx context.Context) error {
 			return nil
 		case j := <-d.jobs:
 			d.start(ctx, j)
+		case <-d.met:
+			d.catchUp(ctx)
 		case <-d.wake:
 			timer.Reset(coalesce)
 		case <-timer.C:
@@ -302,7 +344,7 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 	}
 	node, _ := view.Node(row.Node)
 	if row.State == ledger.Queued {
-		dctx, cancel := context.WithTimeout(ctx, deliverLimit)
+		dctx, cancel := context.WithTimeout(ctx, deliverWithin(len(env.Bytes)))
 		signed, err := d.e.Courier.Deliver(dctx, node, env.Bytes)
 		cancel()
 		if err != nil {
@@ -321,6 +363,11 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 	}
 	_, err = d.receipted(ctx, row, env, signed)
 	return err
+}
+
+// deliverWithin gives an envelope the time that its bytes take over a thin line that others use too.
+func deliverWithin(size int) time.Duration {
+	return deliverLimit + time.Duration(size)*time.Second/thinRate
 }
 
 // moved reports whether another node than the message was queued for serves its addressee now. What has been receipted

@@ -95,6 +95,9 @@ type Config struct {
 // single is the value of policy.four_eyes that lets one person send (domain.md 12): logged, and marked for the receiver.
 const single = "single"
 
+// smallState is the value of profile for a node behind a line of some 64 kbit/s.
+const smallState = "small-state"
+
 // LoadConfig reads and checks node.yaml. Kind Usage naming file, line and key where something is wrong.
 func LoadConfig(path string) (Config, error) {
 	const op = "read configuration"
@@ -179,7 +182,7 @@ func (c Config) parse() (parsed, error) {
 	}
 	for key, ok := range map[string]bool{
 		"network.fingerprint": len(c.Network.Fingerprint) == 64, "network.hubs": len(c.Network.Hubs) > 0,
-		"profile": c.Profile == "standard" || c.Profile == "small-state", "keyring.backend": c.Keyring.Backend == "file",
+		"profile": c.Profile == "standard" || c.Profile == smallState, "keyring.backend": c.Keyring.Backend == "file",
 		"ledger.backend": c.Ledger.Backend == "sqlite",
 	} {
 		if !ok {

@@ -10,12 +10,19 @@ import (
 	"github.com/enlace-network/enlace/internal/registry"
 )
 
-// openMesh joins the node's directory to those of its peers. PROTOCOL 10.9, 10.10.
+// openMesh joins the node's directory to those of its peers, and lets them call it where they cannot dial it. PROTOCOL 10.5,
+// 10.9, 10.10.
 func (d *daemon) openMesh() {
 	d.mesh = peer.NewMesh(peer.MeshOptions{
 		Self: d.parsed.node, Current: d.follower.Current(), Directory: shared{d.follower}, Courier: d.courier, Clock: d.Clock, Log: d.Log,
 	})
+	d.collector = peer.NewCollector(peer.CollectorOptions{
+		Self: d.parsed.node, Current: d.follower.Current(), Courier: d.courier, Clock: d.Clock, Log: d.Log, Always: d.cfg.Peer.OutboundOnly, Thin: d.thin(),
+	})
 }
+
+// thin reports whether the node's line is one of some 64 kbit/s.
+func (d *daemon) thin() bool { return d.cfg.Profile == smallState }
 
 // onSight passes a restriction on to the peers. The directory calls it only once it is told something, by the hub or at a
 // door: after everything was opened.
@@ -24,6 +31,7 @@ func (d *daemon) onSight(signed []byte) { d.mesh.OnSight(signed) }
 // greeted tells who wants to know that a node was greeted by this one.
 func (d *daemon) greeted(node authority.Node) {
 	d.broadcast.Heard(node)
+	d.exchange.Reachable(node)
 	d.mesh.Greeted(node)
 }
 

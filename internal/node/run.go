@@ -74,8 +74,10 @@ type daemon struct {
 	policy   *policy.Set
 	courier  *peer.Courier
 	mesh     *peer.Mesh
-	lists    message.Lists
-	exchange *exchange.Exchange
+	// collector lends connections to peers where nobody can dial this node.
+	collector *peer.Collector
+	lists     message.Lists
+	exchange  *exchange.Exchange
 	// The one-to-many road.
 	bus       *bus.Client
 	broadcast *broadcast.Broadcaster
@@ -214,6 +216,9 @@ func (d *daemon) openExchange(ctx context.Context) error {
 		return d.identity.ClientTLS(wire.ThisNode(current, d.Clock, n).Verify)
 	})
 	d.closers = append(d.closers, func() error { d.courier.Close(); return nil })
+	if d.thin() {
+		d.courier.SmallState()
+	}
 	d.openMesh()
 	d.exchange = exchange.New(exchange.Options{
 		Node: d.parsed.node, NodeKey: nodeKey, Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
@@ -238,9 +243,10 @@ func (d *daemon) openListeners(context.Context) error {
 		}
 		return nil
 	}
-	if !d.cfg.Peer.OutboundOnly {
-		if err := open(&d.Peer, d.cfg.Peer.Listen); err != nil {
-			return err
+	if !d.cfg.Peer.OutboundOnly && d.Peer == nil {
+		var err error
+		if d.Peer, err = wire.Listen(d.cfg.Peer.Listen, d.thin()); err != nil {
+			return fault.As(err).WithHint("another program may use it; change the address in node.yaml")
 		}
 	}
 	return errors.Join(open(&d.OperatorGRPC, d.cfg.Operator.GRPC), open(&d.OperatorHTTP, d.cfg.Operator.HTTP))
@@ -256,11 +262,13 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return d.alerts.Run(ctx) })
 	g.Go(func() error { return d.bus.Run(ctx) })
 	g.Go(func() error { return giveBack(ctx) })
+	s := d.peerServer()
 	if d.Peer != nil {
-		s := d.peerServer()
 		g.Go(func() error { return s.Serve(d.Peer) })
-		g.Go(func() error { <-ctx.Done(); s.Shut(stopWithin); return nil })
 	}
+	g.Go(func() error { return s.Serve(d.collector.Listener()) })
+	g.Go(func() error { return d.collector.Run(ctx) })
+	g.Go(func() error { <-ctx.Done(); s.Shut(stopWithin); return nil })
 	door := operator.New(d.operatorConfig())
 	g.Go(func() error { return door.Run(ctx, d.OperatorGRPC, d.OperatorHTTP) })
 	d.tellReady()
@@ -273,10 +281,10 @@ func (d *daemon) serve(ctx context.Context) error {
 
 func (d *daemon) peerServer() *wire.Server {
 	identity := wire.MemberIdentity(d.follower.Current(), d.Clock)
-	s := wire.NewServer(wire.ServerOptions{
+	s := wire.NewServer(peer.Bound(wire.ServerOptions{
 		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
-		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10},
-	})
+		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10}, Thin: d.thin(),
+	}))
 	peer.Register(s, d.exchange, d.broadcast, d.alerts, d.mesh)
 	return s
 }

@@ -92,7 +92,7 @@ func (s *server) PullAttachment(in *peerv1.PullAttachmentRequest, stream grpc.Se
 		return err
 	}
 	defer src.Close()
-	buf := make([]byte, slice)
+	buf := make([]byte, s.mesh.piece())
 	for {
 		n, err := io.ReadFull(src, buf)
 		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

@@ -116,7 +116,16 @@ func (m *Mesh) Run(ctx context.Context) error {
 	wait.Go(func() { m.compare.run(ctx) })
 	wait.Go(func() { m.glance(ctx) })
 	wait.Wait()
+	m.o.Courier.lent.end() // or the server that is about to stop would wait for the nodes that lend
 	return nil
+}
+
+// piece is how much of a file goes into one message; a node without a mesh has an ordinary line.
+func (m *Mesh) piece() int {
+	if m == nil {
+		return slice
+	}
+	return m.o.Courier.piece()
 }
 
 // OnSight passes on a restriction that is newly in force here and did not come from the hub's log: at once to every peer
@@ -197,10 +206,10 @@ func (m *Mesh) glance(ctx context.Context) {
 	}
 }
 
-// dialable is a peer in good standing that declares an address.
+// dialable is a peer in good standing that declares an address, or lends a connection.
 func dialable(o MeshOptions, node authority.Node) (directory.NodeEntry, bool) {
 	e, ok := o.Current.Load().At(o.Clock()).Node(node)
-	return e, ok && node != o.Self && e.Status == directory.Active && len(e.Endpoints) > 0
+	return e, ok && node != o.Self && e.Status == directory.Active && (len(e.Endpoints) > 0 || o.Courier.lends(node))
 }
 
 // begin takes the one place that a peer has to be given entries. Retry "busy".

@@ -23,7 +23,10 @@ const (
 	defaultKeepalive = time.Minute
 	minKeepalive     = 15 * time.Second
 	keepaliveTimeout = 20 * time.Second
+	thinTimeout      = time.Minute // of keepalives; a line by satellite is gone for half of one
 	dialTimeout      = 10 * time.Second
+	// connectTimeout is for the handshakes after it too: over a thin line that others use each flight takes seconds.
+	connectTimeout = 30 * time.Second
 )
 
 // ClientOptions are what a client is made from. TLS is required; it decides whom we talk to, by VerifyConnection
@@ -42,6 +45,10 @@ type ClientOptions struct {
 	Changed Changed
 	// Token, if any, goes with every call.
 	Token credentials.PerRPCCredentials
+	// Thin is for a line of some 64 kbit/s: what is under way on the connection is bounded to about 16 KiB each way.
+	Thin bool
+	// Open, if set, gets the connection instead of TCP; the address is then a name for logs.
+	Open func(ctx context.Context) (net.Conn, error)
 }
 
 // Dial makes a client for host:port. It connects at the first call. Errors of calls are faults, as FromStatus makes
@@ -56,7 +63,11 @@ func Dial(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		return nil, fault.Wrap(err, fault.Usage, "malformed-address", "dial", "an address is a host, a colon and a port")
 	}
 	o = o.filled()
-	l := &line{verify: o.TLS.VerifyConnection, changed: o.Changed, timeout: o.Timeout}
+	l := &line{verify: o.TLS.VerifyConnection, changed: o.Changed, timeout: o.Timeout, open: o.Open}
+	if l.open == nil {
+		l.open = dialer(addr, o.Thin)
+	}
+	ahead, write := windows(o.Thin)
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(l.watching(o.TLS))),
 		grpc.WithContextDialer(l.dial),
@@ -66,10 +77,13 @@ func Dial(addr string, o ClientOptions) (*grpc.ClientConn, error) {
 		grpc.WithMaxHeaderListSize(defaultHeader),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(o.MaxReceive), grpc.MaxCallSendMsgSize(o.MaxMessage)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: o.Keepalive, Timeout: keepaliveTimeout}),
+		grpc.WithStaticStreamWindowSize(ahead), // left to itself gRPC raises it to 16 MiB on fast lines
+		grpc.WithStaticConnWindowSize(ahead),
+		grpc.WithWriteBufferSize(write),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: o.Keepalive, Timeout: o.deaf()}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 10 * time.Second},
-			MinConnectTimeout: dialTimeout,
+			MinConnectTimeout: connectTimeout,
 		}),
 	}
 	if o.Token != nil {
@@ -99,11 +113,29 @@ func (o ClientOptions) filled() ClientOptions {
 	return o
 }
 
+// deaf is how long an answer to a keepalive may take.
+func (o ClientOptions) deaf() time.Duration {
+	if o.Thin {
+		return thinTimeout
+	}
+	return keepaliveTimeout
+}
+
+func dialer(addr string, thin bool) func(context.Context) (net.Conn, error) {
+	d := &net.Dialer{Timeout: dialTimeout}
+	if thin {
+		d.Control = narrow
+		d.Timeout = connectTimeout
+	}
+	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+}
+
 // line is what a client remembers of its connection.
 type line struct {
 	verify  func(tls.ConnectionState) error
 	changed Changed
 	timeout time.Duration
+	open    func(context.Context) (net.Conn, error)
 
 	mu      sync.Mutex
 	conn    net.Conn             // guarded by mu; the connection last opened
@@ -135,8 +167,8 @@ func (l *line) watching(c *tls.Config) *tls.Config {
 	return c
 }
 
-func (l *line) dial(ctx context.Context, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
+func (l *line) dial(ctx context.Context, _ string) (net.Conn, error) {
+	conn, err := l.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,9 +7,10 @@
 //     context says who is calling. DESIGN 5; promise P7.
 //   - Refusal before work. A call is authorised when its headers have come and before a byte of its message is
 //     read, so a stranger costs nothing. A connection on which too many calls were refused is closed.
-//   - Limits: size of messages and headers, bytes of messages held at once, calls per connection, connections by
-//     address and by caller, time per call and per silence. Strangers can take no part that known callers need; one
-//     caller not that of the others. Promise P12.
+//   - Limits: size of messages and headers, bytes of messages held at once, calls per connection, per caller and per
+//     second, connections by address and by caller, time per call and per silence. Strangers can take no part that known
+//     callers need; one caller not that of the others. Promise P12.
+//   - Thin lines. [ServerOptions] and [ClientOptions] have Thin, which bounds what waits before a line of some 64 kbit/s.
 //   - Errors. [ToStatus] and [FromStatus] are the one mapping between fault kinds and gRPC codes. Causes never leave.
 //   - A panic in a handler is logged with its stack and answered blandly; the program goes on.
 //

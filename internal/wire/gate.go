@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/enlace-network/enlace/internal/fault"
 )
@@ -15,7 +16,11 @@ import (
 // here. Every connection counts as one that has shown nothing until Prove. A [Server] has one of its own: this is for
 // servers that are not made by this room.
 func Bounded(l net.Listener, limits Limits) net.Listener {
-	return &gate{Listener: l, limits: limits.filled(), callers: map[string]*caller{}, strangers: map[string]int{}}
+	g := &gate{Listener: l, limits: limits.filled(), callers: map[string]*caller{}, strangers: map[string]int{}, arrivals: newPace(nil)}
+	if limits.Arrivals != (Rate{}) {
+		g.arrivals = newPace(map[string]Rate{anyMethod: limits.Arrivals})
+	}
+	return g
 }
 
 // Prove says that a known caller was heard on a connection that a Bounded listener accepted, under TLS or not. It
@@ -33,7 +38,8 @@ func Prove(conn net.Conn) {
 // room is always the oldest connection that has shown nothing.
 type gate struct {
 	net.Listener
-	limits Limits
+	limits   Limits
+	arrivals *pace
 
 	mu        sync.Mutex
 	silent    []*guest           // guarded by mu; those that have shown nothing, oldest first
@@ -47,6 +53,7 @@ type gate struct {
 type caller struct {
 	name   string
 	guests []*guest // guarded by the gate's mu; oldest first
+	calls  int      // guarded by the gate's mu; that run
 	bytes  share
 }
 
@@ -77,6 +84,9 @@ func (g *gate) Accept() (net.Conn, error) {
 // enter is nil where there is no room.
 func (g *gate) enter(conn net.Conn) net.Conn {
 	in := &guest{Conn: conn, gate: g, addr: address(conn)}
+	if !g.arrivals.allow(in.addr, "", time.Now()) {
+		return nil
+	}
 	out, ok := g.admit(in)
 	if out != nil {
 		_ = out.Close()
@@ -178,6 +188,22 @@ func (g *gate) prove(c *guest, name string) (*caller, *guest) {
 		g.forget(out)
 	}
 	return who, out
+}
+
+// begin takes a place for a known caller's call until ctx ends.
+func (g *gate) begin(ctx context.Context, who *caller) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if who.calls >= g.limits.CallerCalls {
+		return busy()
+	}
+	who.calls++
+	context.AfterFunc(ctx, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		who.calls--
+	})
+	return nil
 }
 
 // borrow takes a place for a stranger's call until ctx ends.

@@ -22,6 +22,11 @@ type Limits struct {
 	// PerCaller is how many connections one caller may have that showed who it is: a node, a key's holder, or else
 	// an address; 8. Beyond it the oldest is closed: it is the likeliest to be dead.
 	PerCaller int
+	// CallerCalls is how many calls one caller may have under way, over all its connections; 256. The call beyond is
+	// refused at its headers, Retry "busy".
+	CallerCalls int
+	// Arrivals is how often one address may connect; no bound. Beyond it connections are closed as they come.
+	Arrivals Rate
 	// Silence is how long a connection may go without a call of a known caller; 20 s.
 	Silence time.Duration
 	// Bytes is how much of messages the server keeps at once, from their first byte until a unary call is answered or
@@ -41,6 +46,7 @@ const (
 	defaultConnections  = 512
 	defaultPerAddress   = 32
 	defaultPerCaller    = 8
+	defaultCallerCalls  = 256
 	defaultSilence      = 20 * time.Second
 	defaultBytes        = 48 << 20
 	defaultStrangers    = 256
@@ -52,7 +58,7 @@ const (
 	window = 1 << 20
 	// arrival is how many times the handling time a message may take to come: a line may be thin.
 	arrival          = 10
-	handshakeTimeout = 10 * time.Second
+	handshakeTimeout = 30 * time.Second
 	// A connection shows the certificate it was opened with. Leaves are renewed with a third of their week left, so a
 	// connection ends, after its calls, well before its certificate does. DESIGN 5.
 	connectionAge   = 24 * time.Hour
@@ -68,6 +74,7 @@ func (l Limits) filled() Limits {
 	orDefault(&l.Connections, defaultConnections)
 	orDefault(&l.PerAddress, defaultPerAddress)
 	orDefault(&l.PerCaller, defaultPerCaller)
+	orDefault(&l.CallerCalls, defaultCallerCalls)
 	orDefault(&l.Silence, defaultSilence)
 	orDefault(&l.Bytes, defaultBytes)
 	orDefault(&l.CallerBytes, l.Bytes/3)

@@ -35,6 +35,16 @@ type ServerOptions struct {
 	// most bytes that one of their calls may send. Callers with a certificate that names nobody known are strangers
 	// in any method, with 4 KiB.
 	Strangers map[string]int
+	// Standing are the streaming methods, by full name, whose callers hold them open and may say nothing for hours: Idle is
+	// not for them. That the connection lives is seen by keepalives.
+	Standing map[string]bool
+	// Rates bound how often one caller may call a method, by full name; "" is for the others together. Beyond it a call is
+	// refused at its headers, before its message is read: Retry "busy". Nil = as often as they like.
+	Rates map[string]Rate
+	// Keepalive is how long a connection may be silent before it is tried; two minutes if zero.
+	Keepalive time.Duration
+	// Thin is for a line of some 64 kbit/s; its listener is one of Listen.
+	Thin bool
 }
 
 // Server is a gRPC server that answers nobody whom Authorise has not let in.
@@ -42,6 +52,7 @@ type Server struct {
 	*grpc.Server
 	o       ServerOptions
 	bytes   *share
+	pace    *pace
 	streams func() map[string]bool // full names of streaming methods, known once all services are registered
 }
 
@@ -57,22 +68,27 @@ func NewServer(o ServerOptions) *Server {
 	if o.Idle == 0 {
 		o.Idle = defaultIdle
 	}
-	s := &Server{o: o, bytes: &share{limit: o.Limits.Bytes}}
+	if o.Keepalive == 0 {
+		o.Keepalive = 2 * defaultKeepalive
+	}
+	ahead, write := windows(o.Thin)
+	s := &Server{o: o, bytes: &share{limit: o.Limits.Bytes}, pace: newPace(o.Rates)}
 	s.streams = sync.OnceValue(s.streaming)
 	s.Server = grpc.NewServer(
 		grpc.Creds(newGreeter(o.TLS, o.Log, o.Limits.Silence)),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.MaxRecvMsgSize(o.Limits.MaxMessage),
 		grpc.MaxSendMsgSize(o.Limits.MaxSend),
-		grpc.StaticStreamWindowSize(window),
-		grpc.StaticConnWindowSize(window),
+		grpc.StaticStreamWindowSize(ahead),
+		grpc.StaticConnWindowSize(ahead),
+		grpc.WriteBufferSize(write),
 		grpc.ReadBufferSize(0), // see meter
 		grpc.StatsHandler(tally{}),
 		grpc.MaxConcurrentStreams(o.Limits.Streams),
 		grpc.MaxHeaderListSize(o.Limits.Header),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: connectionIdle, MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace,
-			Time: 2 * defaultKeepalive, Timeout: keepaliveTimeout,
+			Time: o.Keepalive, Timeout: thinTimeout, // the other side's line may be thin
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive, PermitWithoutStream: true}),
 		grpc.InTapHandle(s.receive),
@@ -148,7 +164,12 @@ func (s *Server) measure(ctx context.Context, c *connection, method string) (con
 			return nil, err
 		}
 	} else {
-		l.shares = append(l.shares, &c.guest.prove(nameOf(ctx, c.guest)).bytes)
+		who, err := s.known(ctx, c, method)
+		if err != nil {
+			cut(err)
+			return nil, err
+		}
+		l.shares = append(l.shares, &who.bytes)
 	}
 	ctx = context.WithValue(ctx, loadKey{}, l)
 	c.meter.open(ctx, l)
@@ -162,6 +183,17 @@ func (s *Server) measure(ctx context.Context, c *connection, method string) (con
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	context.AfterFunc(bounded, cancel)
 	return bounded, nil
+}
+
+// known counts the call of a known caller, who may be calling too often or too much at once. What he did to himself costs
+// nobody else anything: it is refused before his message is read.
+func (s *Server) known(ctx context.Context, c *connection, method string) (*caller, error) {
+	name := nameOf(ctx, c.guest)
+	who := c.guest.prove(name)
+	if !s.pace.allow(name, method, time.Now()) {
+		return nil, busy()
+	}
+	return who, c.guest.gate.begin(ctx, who)
 }
 
 // strange is how many bytes a call may send because its caller may be anybody; 0 for a known caller.
@@ -214,7 +246,11 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	a := admissionFrom(ctx)
 	go watch(ctx, a, cut)
 	err := s.guard(info.FullMethod, func() error {
-		return handle(srv, &watched{ServerStream: ss, ctx: ctx, admission: a, idle: s.o.Idle, longest: arrival * s.o.UnaryTimeout})
+		w := &watched{ServerStream: ss, ctx: ctx, admission: a, idle: s.o.Idle, longest: arrival * s.o.UnaryTimeout}
+		if s.o.Standing[info.FullMethod] {
+			w.idle = 0
+		}
+		return handle(srv, w)
 	})
 	// Whatever the handler made of being cut, the caller is told the reason.
 	if refused := a.check(); refused != nil {

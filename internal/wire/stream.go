@@ -18,7 +18,8 @@ type watched struct {
 	grpc.ServerStream
 	ctx       context.Context
 	admission *admission
-	// idle is how long the caller may be silent where a message is waited for, longest how long one may take to come.
+	// idle is how long the caller may be silent where a message is waited for, 0 for ever; longest how long one may take to
+	// come.
 	idle, longest time.Duration
 }
 
@@ -45,6 +46,9 @@ func (w *watched) SendMsg(m any) error {
 
 // late is closed when nothing has come for idle, or a message takes longer than longest; stop ends the watch.
 func (w *watched) late() (<-chan struct{}, func()) {
+	if w.idle == 0 {
+		return nil, func() {}
+	}
 	l, start, late := loadFrom(w.ctx), time.Now(), make(chan struct{})
 	var mu sync.Mutex
 	var timer *time.Timer
