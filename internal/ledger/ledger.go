@@ -31,7 +31,8 @@ type Ledger interface {
 	// Reader, nor call Update.
 	View(ctx context.Context, f func(Reader) error) error
 
-	// VerifyEvidence recomputes every event's hash, every stored tree hash and every checkpoint of this ledger. Code
+	// VerifyEvidence recomputes every event's hash, every stored tree hash and every checkpoint of this ledger, of its
+	// earlier incarnations too. Code
 	// "evidence-broken" with the place where they differ. Takes about 10 µs an event, without stopping writers.
 	VerifyEvidence(ctx context.Context) (Evidence, error)
 
@@ -49,6 +50,7 @@ type Reader interface {
 	EventReader
 	BroadcastReader
 	AlertReader
+	LifeReader
 }
 
 // MessageReader reads messages and what is known of them.
@@ -120,6 +122,7 @@ type Tx interface {
 	Reader
 	BroadcastTx
 	AlertTx
+	LifeTx
 
 	// PutMessage records a message. It reports false when exactly this message is there already, and Conflict "same-id"
 	// when its key is taken by another digest.

@@ -22,6 +22,8 @@ type Evidence struct {
 	// Purged is how many details are gone, their hashes left.
 	Purged uint64
 	Root   message.Digest
+	// Earlier are those of the ledger's incarnations that are over, oldest first.
+	Earlier []Evidence
 }
 
 // Verify recomputes the whole evidence log from its leaves: numbers without gaps, hashes of details, stored tree

@@ -1,8 +1,6 @@
 package records
 
 import (
-	"encoding/hex"
-	"fmt"
 	"io"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -53,7 +51,7 @@ func createIdentity(c conn, owner Owner) (ledger.Identity, error) {
 	if _, err := io.ReadFull(owner.Random, id.Incarnation.Random[:]); err != nil {
 		return id, fault.Wrap(err, fault.Internal, "", "make ledger", "no randomness")
 	}
-	id.Origin = fmt.Sprintf("%s/%d-%s", owner.Origin, id.Incarnation.Counter, hex.EncodeToString(id.Incarnation.Random[:]))
+	id.Origin = originOf(owner, id.Incarnation)
 	return id, c.exec("INSERT INTO identity (one, network, node, counter, random, origin) VALUES (1, ?, ?, ?, ?, ?)",
 		id.Network, id.Node.String(), int64(id.Incarnation.Counter), id.Incarnation.Random[:], id.Origin)
 }

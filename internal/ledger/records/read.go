@@ -301,13 +301,20 @@ func scanEvent(r *row) ledger.StoredEvent {
 
 // Events implements [ledger.EventReader].
 func (t reader) Events(from uint64, limit int) ([]ledger.StoredEvent, error) {
-	return list(t.c, scanEvent, "SELECT sequence, leaf, hashes, salt, detail FROM event WHERE sequence >= ? ORDER BY sequence LIMIT ?",
-		int64(from), ledger.PageSize(limit))
+	p, err := t.part()
+	if err != nil {
+		return nil, err
+	}
+	return evidence{t.c, p}.Events(from, limit)
 }
 
 // EventCount implements [ledger.EventReader].
 func (t reader) EventCount() (uint64, error) {
-	return single(t.c, "event", (*row).unsigned, "SELECT coalesce(max(sequence) + 1, 0) FROM event")
+	p, err := t.part()
+	if err != nil {
+		return 0, err
+	}
+	return evidence{t.c, p}.EventCount()
 }
 
 const checkpointColumns = `sequence, size, root, note, salted, commitment`
@@ -323,11 +330,18 @@ func scanCheckpoint(r *row) ledger.Checkpoint {
 
 // Checkpoints implements [ledger.EventReader].
 func (t reader) Checkpoints(from uint64, limit int) ([]ledger.Checkpoint, error) {
-	return list(t.c, scanCheckpoint, "SELECT "+checkpointColumns+" FROM checkpoint WHERE sequence >= ? ORDER BY sequence LIMIT ?",
-		int64(from), ledger.PageSize(limit))
+	p, err := t.part()
+	if err != nil {
+		return nil, err
+	}
+	return evidence{t.c, p}.Checkpoints(from, limit)
 }
 
 // NewestCheckpoint implements [ledger.EventReader].
 func (t reader) NewestCheckpoint() (ledger.Checkpoint, error) {
-	return single(t.c, "checkpoint", scanCheckpoint, "SELECT "+checkpointColumns+" FROM checkpoint ORDER BY sequence DESC LIMIT 1")
+	p, err := t.part()
+	if err != nil {
+		return ledger.Checkpoint{}, err
+	}
+	return evidence{t.c, p}.NewestCheckpoint()
 }

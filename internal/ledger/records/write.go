@@ -135,7 +135,7 @@ func (t tx) Append(e ledger.Event) (uint64, error) {
 	}
 	at := eventAt(stored.Sequence)
 	return stored.Sequence, t.c.exec("INSERT INTO event (sequence, leaf, hashes, salt, detail) VALUES (?, ?, ?, ?, ?)",
-		int64(stored.Sequence), at.blob("leaf", stored.Leaf), stored.Hashes, at.blob("salt", stored.Salt), at.blob("detail", stored.Detail))
+		t.w.part.event+int64(stored.Sequence), at.blob("leaf", stored.Leaf), stored.Hashes, at.blob("salt", stored.Salt), at.blob("detail", stored.Detail))
 }
 
 // Checkpoint implements [ledger.Tx].

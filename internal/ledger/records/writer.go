@@ -45,6 +45,8 @@ type Session interface {
 type Writer struct {
 	session Session
 	log     *ledger.Log
+	// part is where the incarnation's log lies.
+	part part
 	// at is how far the changes have come, with those of the open group.
 	at cursors
 	// chains are numbers of chains, those given in the open group too: whatever is undone empties it.
@@ -66,7 +68,11 @@ func readCursors(r reader) (cursors, error) {
 		return cursors{}, err
 	}
 	alerts, err := r.AlertCursor()
-	return cursors{cases, alerts}, err
+	if err != nil {
+		return cursors{}, err
+	}
+	floor, err := r.cursorFloor()
+	return cursors{max(cases, floor), max(alerts, floor)}, err
 }
 
 // StartWriter takes the session over; it is closed when the writer is.
@@ -75,8 +81,12 @@ func StartWriter(s Session, log *ledger.Log) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := reader{conn{s}}.part()
+	if err != nil {
+		return nil, err
+	}
 	w := &Writer{
-		session: s, log: log, at: at, chains: map[ledger.Chain]int64{}, jobs: make(chan job, largestGroup), stopped: make(chan struct{}),
+		session: s, log: log, part: p, at: at, chains: map[ledger.Chain]int64{}, jobs: make(chan job, largestGroup), stopped: make(chan struct{}),
 	}
 	go w.run()
 	return w, nil
@@ -228,7 +238,7 @@ func (w *Writer) storeCheckpoint() error {
 		return nil
 	}
 	return conn{w.session}.exec("INSERT INTO checkpoint ("+checkpointColumns+") VALUES (?, ?, ?, ?, ?, ?)",
-		int64(c.Sequence), c.Size, c.Root[:], c.Note, c.Salted, c.Commitment)
+		w.part.checkpoint+int64(c.Sequence), c.Size, c.Root[:], c.Note, c.Salted, c.Commitment)
 }
 
 // Close ends the writer after what was handed in, signs a last checkpoint, and closes the session.

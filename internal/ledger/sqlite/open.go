@@ -53,6 +53,8 @@ type Config struct {
 	Random io.Reader
 	// Created is the event that a new ledger begins with.
 	Created ledger.Event
+	// Begin has an incarnation begun above what the ledger is of; nil: the one it is of goes on.
+	Begin *ledger.Begin
 	// VFS is the file layer below the encryption; nil is the operating system's. Tests put a failing disk here.
 	VFS vfs.VFS
 }
@@ -62,6 +64,7 @@ type Ledger struct {
 	identity ledger.Identity
 	keys     ledger.Keys
 	vfsName  string
+	key      [32]byte
 	lock     *os.File
 	writing  *conn // the writer's
 	writer   *records.Writer
@@ -82,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{lock: lock, keys: cfg.Keys, vfsName: register(cfg)}
+	l := &Ledger{lock: lock, keys: cfg.Keys, vfsName: register(cfg), key: cfg.Key}
 	if err := l.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
@@ -135,8 +138,16 @@ func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) erro
 	if err := migrate(ctx, c, uri, cfg.Key, files); err != nil {
 		return err
 	}
-	var fresh bool
-	l.identity, fresh, err = records.Identify(c, records.Owner{Network: cfg.Network, Node: cfg.Node, Origin: cfg.Origin, Random: cfg.Random})
+	owner := records.Owner{Network: cfg.Network, Node: cfg.Node, Origin: cfg.Origin, Random: cfg.Random}
+	if l.identity, _, err = records.Identify(c, owner); err != nil {
+		return err
+	}
+	if b := cfg.Begin; b != nil {
+		if l.identity, err = records.BeginIncarnation(session{c}, l.identity, owner, *b, cfg.Created.Time); err != nil {
+			return err
+		}
+	}
+	first, fresh, err := records.First(c, cfg.Created)
 	if err != nil {
 		return err
 	}
@@ -153,7 +164,7 @@ func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) erro
 	}
 	// A stop before this leaves a ledger without events; the next opening writes the first.
 	return l.writer.Update(ctx, func(t ledger.Tx) error {
-		_, err := t.Append(cfg.Created)
+		_, err := t.Append(first)
 		return err
 	})
 }
@@ -307,7 +318,7 @@ func (l *Ledger) VerifyEvidence(ctx context.Context) (ledger.Evidence, error) {
 	var found ledger.Evidence
 	err := l.pool.view(ctx, func(c *conn) error {
 		var err error
-		found, err = ledger.Verify(ctx, l.identity.Origin, l.keys, records.NewReader(c))
+		found, err = records.VerifyAll(ctx, c, l.identity, l.keys)
 		return err
 	})
 	return found, err
