@@ -293,6 +293,14 @@ func (b bar) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// at sets the bar to how much is done of about how much.
+func (b bar) at(done, about int64) {
+	if b.one != nil {
+		b.one.SetTotal(about, false)
+		b.one.SetCurrent(done)
+	}
+}
+
 // end leaves the bar as it stands: full, or broken off.
 func (b bar) end() {
 	if b.one == nil {

@@ -24,7 +24,7 @@ const (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "Keys of a node: see them, replace them", a.keyListCommand(), a.keyRotateCommand())
+	return group("key", "Keys of a node: see them, replace them", a.keyListCommand(), a.keyRotateCommand(), a.keyRecoveryCommand())
 }
 
 // ringKey is a key of a key file as it is printed.

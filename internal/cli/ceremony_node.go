@@ -21,7 +21,8 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "Set up a node, and end one", a.nodeInitCommand(), a.nodeEnrolCommand(), a.nodeTokenCommand(), a.nodeStatusCommand(), a.nodeRevokeCommand())
+	return group("node", "Set up a node, and end one", a.nodeInitCommand(), a.nodeEnrolCommand(), a.nodeTokenCommand(), a.nodeStatusCommand(), a.nodeRevokeCommand(),
+		a.nodeBackupCommand(), a.nodeRestoreCommand())
 }
 
 // unlockFlags say how a key file that is made will be unlocked.

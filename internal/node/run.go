@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -70,6 +71,7 @@ type daemon struct {
 	follower *registry.Follower
 	trouble  trouble
 	ledger   *sqlite.Ledger
+	backing  sync.Mutex // held while a backup is written
 	desk     *people.Desk
 	policy   *policy.Set
 	courier  *peer.Courier
@@ -174,17 +176,21 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	begin, err := d.begin()
+	if err != nil {
+		return err
+	}
 	d.ledger, err = sqlite.Open(ctx, sqlite.Config{
 		Dir: filepath.Join(d.cfg.Data, "ledger"), Key: [32]byte(key), Network: d.cfg.Network.Fingerprint, Node: d.parsed.node,
 		Origin: fmt.Sprintf("enlace.%s/%s/evidence", d.cfg.Network.Fingerprint[:16], d.parsed.node),
 		Keys:   ledger.Keys{Signer: signer, Earlier: d.generations(keyring.NodeEvidence), Secret: [32]byte(salt)}, Random: d.Random,
-		Created: ledger.Event{Time: d.Clock(), Kind: "ledger-created", Actor: "node"},
+		Created: ledger.Event{Time: d.Clock(), Kind: "ledger-created", Actor: "node"}, Begin: begin,
 	})
 	if err != nil {
 		return err
 	}
 	d.closers = append(d.closers, d.ledger.Close)
-	return nil
+	return d.begun()
 }
 
 func (d *daemon) openPolicy(context.Context) error {
@@ -293,7 +299,7 @@ func (d *daemon) operatorConfig() operator.Config {
 	adapter := requests{d.exchange}
 	return operator.Config{
 		Requests: adapter, Attachments: adapter, Alerts: alerts{d.alerts}, Subscriptions: subscriptions{d.alerts}, People: d.desk, Policy: d.policy, Mode: d.parsed.mode, Directory: known{d.follower}, Contacts: known{d.follower},
-		Monitor: monitor{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
+		Monitor: monitor{d}, Backups: backups{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
 		Chain: d.ring.CACertificates(), Origins: d.cfg.Operator.CORS, Language: d.parsed.language, Now: d.Clock, Log: d.Log,
 	}
 }
