@@ -83,7 +83,19 @@ type Delivery struct {
 	Receipt         []byte
 	CompleteReceipt []byte
 	Expires         time.Time
+	// Road is the one on which the receipt came, or that was tried last; empty before.
+	Road Road
 }
+
+// Road is a way from node to node. DESIGN 8.
+type Road string
+
+// The roads. Bytes and receipts are the same on each.
+const (
+	Direct  Road = "direct"
+	Collect Road = "collect"
+	Mailbox Road = "mailbox"
+)
 
 // Case is a request as one authority of this node sees it: the line in a list.
 type Case struct {

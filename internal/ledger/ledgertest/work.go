@@ -20,6 +20,7 @@ func (s *suite) deliveries() {
 	one := s.delivery("routine", start)
 	two := one
 	two.Node, two.Lane = s.node("gt/node/primary"), s.lane("immediate")
+	two.Road = ledger.Mailbox
 	put := func(all ...ledger.Delivery) {
 		s.update(func(t ledger.Tx) error {
 			for _, d := range all {

@@ -79,7 +79,7 @@ var lanes = [...]string{"immediate", "urgent", "routine", "bulk"}
 
 func rank(lane authority.Lane) int { return slices.Index(lanes[:], lane.String()) }
 
-const deliveryColumns = `id, sender, node, state, attempts, coalesce(next, 0), lane, last_error, receipt, complete, expires`
+const deliveryColumns = `id, sender, node, state, attempts, coalesce(next, 0), lane, last_error, receipt, complete, expires, road`
 
 func deliveryAt(key message.Key, node authority.Node) place {
 	return placed("delivery", key.ID[:], key.Sender.String()+"\x00"+node.String())
@@ -94,7 +94,7 @@ func scanDelivery(r *row) ledger.Delivery {
 		d.Lane = parsed(r, lanes[lane], authority.ParseLane)
 	}
 	d.LastError = r.private(deliveryAt(d.Key, d.Node), "last_error")
-	d.Receipt, d.CompleteReceipt, d.Expires = r.blob(), r.blob(), r.time()
+	d.Receipt, d.CompleteReceipt, d.Expires, d.Road = r.blob(), r.blob(), r.time(), ledger.Road(r.text())
 	return d
 }
 

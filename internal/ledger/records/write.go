@@ -54,13 +54,13 @@ func (t tx) PutDelivery(d ledger.Delivery) error {
 		return fault.New(fault.Internal, "", "record delivery", "a delivery has a lane")
 	}
 	at := deliveryAt(d.Key, d.Node)
-	return t.c.exec(`INSERT INTO delivery (id, sender, node, state, attempts, next, lane, last_error, receipt, complete, expires)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	return t.c.exec(`INSERT INTO delivery (id, sender, node, state, attempts, next, lane, last_error, receipt, complete, expires, road)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id, sender, node) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, next = excluded.next,
 		lane = excluded.lane, last_error = excluded.last_error, receipt = excluded.receipt, complete = excluded.complete,
-		expires = excluded.expires`,
+		expires = excluded.expires, road = excluded.road`,
 		d.Key.ID, d.Key.Sender.String(), d.Node.String(), string(d.State), d.Attempts, orNull(d.Next), lane, at.text("last_error", d.LastError),
-		d.Receipt, d.CompleteReceipt, d.Expires)
+		d.Receipt, d.CompleteReceipt, d.Expires, string(d.Road))
 }
 
 // PutCase implements [ledger.Tx].
