@@ -58,6 +58,7 @@ type Daemon struct {
 	Broadcast                        *broadcast.Broadcaster
 	Bus                              *bus.Client
 	Follower                         *registry.Follower
+	Courier                          *peer.Courier
 }
 
 // daemon holds what was opened, in the order it was opened.
@@ -305,7 +306,7 @@ func (d *daemon) operatorConfig() operator.Config {
 }
 
 func (d *daemon) tellReady() {
-	daemon := &Daemon{Node: d.parsed.node, Exchange: d.exchange, Alerts: d.alerts, Broadcast: d.broadcast, Bus: d.bus, Follower: d.follower}
+	daemon := &Daemon{Node: d.parsed.node, Exchange: d.exchange, Alerts: d.alerts, Broadcast: d.broadcast, Bus: d.bus, Follower: d.follower, Courier: d.courier}
 	for l, addr := range map[net.Listener]*net.Addr{d.Peer: &daemon.PeerAddr, d.OperatorGRPC: &daemon.OperatorAddr, d.OperatorHTTP: &daemon.HTTPAddr} {
 		if l != nil {
 			*addr = l.Addr()

@@ -36,7 +36,7 @@ func noAlerts() error {
 
 // Control takes one control envelope. PROTOCOL 10.6.
 func (s *server) Control(ctx context.Context, in *peerv1.ControlRequest) (*peerv1.ControlResponse, error) {
-	from, err := caller(ctx)
+	from, err := s.met(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *server) Control(ctx context.Context, in *peerv1.ControlRequest) (*peerv
 
 // DeliverFrames takes frames by the direct road. PROTOCOL 10.7.
 func (s *server) DeliverFrames(ctx context.Context, in *peerv1.DeliverFramesRequest) (*peerv1.DeliverFramesResponse, error) {
-	from, err := caller(ctx)
+	from, err := s.met(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -189,15 +189,7 @@ func (c *Courier) greet(ctx context.Context, to authority.Node, l *link) error {
 	if g == nil || c.clock().Sub(l.greeted) < greetEvery {
 		return nil
 	}
-	hello, err := g.Hello(ctx, to)
-	if err != nil {
-		return err
-	}
-	out, err := l.client.Handshake(ctx, &peerv1.HandshakeRequest{Hello: hello})
-	if err != nil {
-		return err
-	}
-	if err := g.Greeted(ctx, to, out.GetHello()); err != nil {
+	if err := handshake(ctx, g, to, l.client); err != nil {
 		return err
 	}
 	l.greeted = c.clock()
@@ -234,6 +226,13 @@ func (c *Courier) over(ctx context.Context, to directory.NodeEntry, name linkNam
 	err := c.greet(ctx, to.Node, l)
 	if err == nil {
 		err = call(l.client)
+	}
+	if fault.CodeOf(err) == codeNotGreeted {
+		// The node has started since: the same call again, once it knows who calls.
+		l.forget()
+		if err = c.greet(ctx, to.Node, l); err == nil {
+			err = call(l.client)
+		}
 	}
 	if err != nil {
 		c.failed(to, name.bulk, l, err)
@@ -339,7 +338,12 @@ func (c *Courier) PushAttachment(ctx context.Context, to directory.NodeEntry, a 
 		return st, err
 	}
 	defer done()
+	begun := false
 	err = c.on(ctx, to, true, func(p peerv1.PeerServiceClient) error {
+		if begun {
+			return fault.New(fault.Retry, "cut", "send attachment", "the node has started meanwhile") // src is read in part
+		}
+		begun = true
 		stream, err := p.PushAttachment(ctx)
 		if err != nil {
 			return err

@@ -44,16 +44,23 @@ func (s *server) Collect(stream grpc.BidiStreamingServer[peerv1.CollectRequest, 
 		return err
 	}
 	c := s.mesh.o.Courier
+	bulk := first.GetBulk()
 	t := newTunnel(from, c.piece(), func() ([]byte, error) {
-		m, err := stream.Recv()
+		m, err := first, error(nil)
+		if first = nil; m == nil {
+			m, err = stream.Recv()
+		}
 		return m.GetData(), err
 	}, func(b []byte) error { return stream.Send(&peerv1.CollectResponse{Data: b}) }, func() {})
-	t.rest = first.GetData()
-	return c.borrow(stream.Context(), linkName{from, first.GetBulk()}, t, func() {
+	err = c.borrow(stream.Context(), linkName{from, bulk}, t, func() {
 		t.sending.Lock()
 		defer t.sending.Unlock()
 		_ = stream.Send(&peerv1.CollectResponse{Bulk: true}) // where it fails the tunnel ends by itself
 	})
+	if why := t.why(); fault.Is(why, fault.TooLarge) {
+		return why
+	}
+	return err
 }
 
 // firstOf waits for the first message no longer than for all else that begins a connection.
@@ -69,9 +76,6 @@ func firstOf(stream grpc.BidiStreamingServer[peerv1.CollectRequest, peerv1.Colle
 	}()
 	select {
 	case f := <-first:
-		if f.err == nil && len(f.m.GetData()) > maxPiece {
-			return nil, fault.New(fault.TooLarge, "too-large", opCollect, "a piece is larger than it may be")
-		}
 		return f.m, f.err
 	case <-time.After(lendWithin):
 		return nil, fault.New(fault.Retry, "too-slow", opCollect, "nothing came for too long")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc"
 
@@ -34,6 +35,9 @@ type server struct {
 	road  Road
 	shelf Shelf
 	mesh  *Mesh
+	// greeted are the nodes that have greeted this one since it started; giving those that are being given back what they
+	// lost.
+	greeted, giving sync.Map
 }
 
 // Register serves a node's inside on a gRPC server whose Authorise has put a wire.Peer into every context and lets in whom
@@ -57,16 +61,26 @@ func (s *server) Handshake(ctx context.Context, in *peerv1.HandshakeRequest) (*p
 	if err != nil {
 		return nil, err
 	}
+	if err := s.shown(ctx, from, in.GetNewer()); err != nil {
+		return nil, err
+	}
 	hello, err := s.inbox.Greet(ctx, from, in.GetHello())
-	if err == nil && s.road != nil {
+	if newer := s.newer(ctx, from, in.GetHello(), err); newer != nil {
+		return &peerv1.HandshakeResponse{Newer: newer}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.greeted.Store(from, true)
+	if s.road != nil {
 		s.road.Heard(from)
 	}
-	return &peerv1.HandshakeResponse{Hello: hello}, err
+	return &peerv1.HandshakeResponse{Hello: hello}, nil
 }
 
 // Deliver takes one envelope. PROTOCOL 10.3.
 func (s *server) Deliver(ctx context.Context, in *peerv1.DeliverRequest) (*peerv1.DeliverResponse, error) {
-	from, err := caller(ctx)
+	from, err := s.met(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +90,7 @@ func (s *server) Deliver(ctx context.Context, in *peerv1.DeliverRequest) (*peerv
 
 // AttachmentStatus says how much of an attachment is stored. PROTOCOL 10.4.
 func (s *server) AttachmentStatus(ctx context.Context, in *peerv1.AttachmentStatusRequest) (*peerv1.AttachmentStatusResponse, error) {
-	from, err := caller(ctx)
+	from, err := s.met(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +113,7 @@ func refOf(in *peerv1.AttachmentStatusRequest) (message.AttachmentRef, error) {
 
 // PushAttachment takes the bytes of an attachment from an offset on. PROTOCOL 10.4.
 func (s *server) PushAttachment(stream grpc.ClientStreamingServer[peerv1.PushAttachmentRequest, peerv1.PushAttachmentResponse]) error {
-	from, err := caller(stream.Context())
+	from, err := s.met(stream.Context())
 	if err != nil {
 		return err
 	}

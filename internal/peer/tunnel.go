@@ -15,12 +15,12 @@ import (
 const maxPiece = 64 << 10
 
 // tunnel is one end of a connection that is carried by a Collect call: a net.Conn with one reader and any number of
-// writers. Closing it ends the call, the end of the call closes it. Memory is one piece each way beside what HTTP/2 lets
+// writers. Closing it ends the call, the end of the call closes it. Memory is two pieces in and one out beside what HTTP/2 lets
 // come ahead.
 type tunnel struct {
-	peer authority.Node
-	recv func() ([]byte, error)
-	rest []byte // of the piece read last; the reader's alone
+	peer   authority.Node
+	pieces chan []byte
+	rest   []byte // of the piece read last; the reader's alone
 
 	sending sync.Mutex
 	send    func([]byte) error
@@ -36,21 +36,38 @@ type tunnel struct {
 }
 
 func newTunnel(peer authority.Node, most int, recv func() ([]byte, error), send func([]byte) error, end func()) *tunnel {
-	return &tunnel{peer: peer, recv: recv, send: send, most: min(most, maxPiece), over: make(chan struct{}), end: end}
+	t := &tunnel{peer: peer, pieces: make(chan []byte), send: send, most: min(most, maxPiece), over: make(chan struct{}), end: end}
+	go t.pump(recv)
+	return t
 }
 
-// Read gives the next bytes.
-func (t *tunnel) Read(p []byte) (int, error) {
-	for len(t.rest) == 0 {
-		piece, err := t.recv()
+// pump hands pieces to the reader, who can so be told that the tunnel is over while the call still waits for bytes.
+func (t *tunnel) pump(recv func() ([]byte, error)) {
+	for {
+		piece, err := recv()
 		if err == nil && len(piece) > maxPiece {
-			err = fault.New(fault.TooLarge, "too-large", "collect", "a piece is larger than it may be")
+			err = fault.New(fault.TooLarge, "too-large", opCollect, "a piece is larger than it may be")
 		}
 		if err != nil {
 			t.fail(err)
+			return
+		}
+		select {
+		case t.pieces <- piece:
+		case <-t.over:
+			return
+		}
+	}
+}
+
+// Read gives the next bytes; io.EOF when the tunnel is over.
+func (t *tunnel) Read(p []byte) (int, error) {
+	for len(t.rest) == 0 {
+		select {
+		case t.rest = <-t.pieces:
+		case <-t.over:
 			return 0, io.EOF
 		}
-		t.rest = piece
 	}
 	n := copy(p, t.rest)
 	t.rest = t.rest[n:]

@@ -57,6 +57,7 @@ type member struct {
 	copy    *ownCopy
 	courier *peer.Courier
 	mesh    *peer.Mesh
+	inbox   peer.Inbox
 }
 
 func newHolder(t *testing.T) holder {
@@ -353,12 +354,18 @@ func (m *member) open(lacking int) {
 func (m *member) run() {
 	w := m.w
 	identity := wire.MemberIdentity(m.copy.current, time.Now)
-	server := wire.NewServer(wire.ServerOptions{TLS: m.source().ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
-		Changed: identity.Changed, Log: zap.NewNop()})
-	peer.Register(server, inbox{}, nil, shelf{}, m.mesh)
+	server := wire.NewServer(peer.Bound(wire.ServerOptions{TLS: m.source().ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
+		Changed: identity.Changed, Log: zap.NewNop()}))
+	if m.inbox == nil {
+		m.inbox = inbox{}
+	}
+	peer.Register(server, m.inbox, nil, shelf{}, m.mesh)
+	collector := peer.NewCollector(peer.CollectorOptions{Self: m.node, Current: m.copy.current, Courier: m.courier, Clock: time.Now, Log: zap.NewNop()})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wait sync.WaitGroup
 	wait.Go(func() { _ = server.Serve(m.listen) })
+	wait.Go(func() { _ = server.Serve(collector.Listener()) })
+	wait.Go(func() { _ = collector.Run(ctx) })
 	wait.Go(func() { _ = m.mesh.Run(ctx) })
 	w.t.Cleanup(func() {
 		cancel()

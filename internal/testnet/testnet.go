@@ -41,6 +41,8 @@ type Options struct {
 	States []string
 	// Point makes the authority of each of these states its national point of contact.
 	Point []string
+	// Outbound are states whose nodes nobody can dial; SmallState those with the profile for a thin line.
+	Outbound, SmallState []string
 	// FourEyes goes into every node.yaml; default two-person.
 	FourEyes string
 	// Log is for all daemons; default none.
@@ -304,7 +306,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	if err != nil {
 		return nil, err
 	}
-	advertise, err := n.Relay(peerAddr)
+	advertise, profile, err := n.line(state, peerAddr)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +321,7 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	m := &Member{State: name.State(), Authority: a.Name, Dir: filepath.Join(n.Dir, state), Passwords: map[string]string{}}
 	made, err := node.Init(ctx, node.InitOptions{
 		Dir: m.Dir, Node: name, Authorities: []node.NewAuthority{a}, NoteVerbale: "NV 1/2026", Fingerprint: n.Fingerprint, Hubs: []string{n.hubTold},
-		Advertise: advertise, Listen: peerAddr, OperatorGRPC: operatorAddr, FourEyes: n.FourEyes,
+		Advertise: advertise, Listen: peerAddr, Profile: profile, OperatorGRPC: operatorAddr, FourEyes: n.FourEyes,
 		Unlock:          node.InitUnlock{File: filepath.Join(n.Dir, state+".unlock"), OnDataDisk: true},
 		StatePassphrase: func() (keyring.Passphrase, error) { return quick(), nil },
 		Clock:           n.Clock, Random: rand.Reader,
@@ -336,6 +338,18 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 	}
 	m.Trust.Now = n.Clock
 	return m, n.admit(ctx, made.Bundle)
+}
+
+// line is how others reach a state's node, and the profile it runs with.
+func (n *Network) line(state, listen string) (advertise, profile string, err error) {
+	if slices.Contains(n.SmallState, state) {
+		profile = "small-state"
+	}
+	if slices.Contains(n.Outbound, state) {
+		return "", profile, nil
+	}
+	advertise, err = n.Relay(listen)
+	return advertise, profile, err
 }
 
 func trustOf(path string) (operator.Trust, error) {
