@@ -17,7 +17,7 @@ func Bound(o wire.ServerOptions) wire.ServerOptions {
 		peerv1.PeerService_Collect_FullMethodName: {PerSecond: 0.2, Burst: 16},
 		// They make us look at, fetch or send much.
 		peerv1.PeerService_CompareHeads_FullMethodName:   {PerSecond: 5, Burst: 128},
-		peerv1.PeerService_GetEntries_FullMethodName:     {PerSecond: 2, Burst: 64},
+		peerv1.PeerService_GetEntries_FullMethodName:     {PerSecond: 50, Burst: 512},
 		peerv1.PeerService_PullAttachment_FullMethodName: {PerSecond: 10, Burst: 256},
 		// Up to 64 signatures each.
 		peerv1.PeerService_DeliverFrames_FullMethodName: {PerSecond: 500, Burst: 2000},
