@@ -91,6 +91,9 @@ func (e *Exchange) attachment(ctx context.Context, from authority.Node, a messag
 
 // AttachmentStatus says how much of an attachment is stored, in whole chunks. PROTOCOL 10.4.
 func (e *Exchange) AttachmentStatus(ctx context.Context, from authority.Node, a message.AttachmentRef) (message.Stored, error) {
+	if err := e.Ready(); err != nil {
+		return message.Stored{}, err
+	}
 	row, err := e.attachment(ctx, from, a)
 	if err != nil {
 		return message.Stored{}, err
@@ -130,6 +133,9 @@ func (e *Exchange) completed(ctx context.Context, row ledger.Attachment) (messag
 // chunks. When it reports Complete, the file is synced, its root matches the signed manifest and the row is committed.
 // P3; PROTOCOL 6.3, 10.4.
 func (e *Exchange) ReceiveAttachment(ctx context.Context, from authority.Node, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error) {
+	if err := e.Ready(); err != nil {
+		return message.Stored{}, err
+	}
 	name := fmt.Sprint(a.Message.Sender, a.Message.ID, a.Index)
 	if !e.uploads.take(name) {
 		return message.Stored{}, fault.New(fault.Retry, "busy", "receive attachment", "this attachment is already being received")

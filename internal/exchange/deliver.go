@@ -165,12 +165,17 @@ func (d *deliveries) catchUp(ctx context.Context) {
 
 func (d *deliveries) run(ctx context.Context) error {
 	defer d.wg.Wait()
+	if !d.e.settled(ctx) {
+		return nil
+	}
 	// The first scan takes up all that the last run left, also what it had just begun.
 	timer := time.NewTimer(d.scan(ctx, restartHorizon))
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-d.e.over:
 			return nil
 		case j := <-d.jobs:
 			d.start(ctx, j)
@@ -297,6 +302,9 @@ func (d *deliveries) done(ctx context.Context, name jobName) {
 
 // carry does one delivery from where it stands: envelope, then attachments. Whatever fails is tried again later.
 func (d *deliveries) carry(ctx context.Context, j job) {
+	if d.e.ended() {
+		return
+	}
 	row, env, err := d.load(ctx, j)
 	switch {
 	case err != nil:

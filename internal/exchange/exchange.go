@@ -32,6 +32,10 @@ type Options struct {
 	PeerQuota uint64
 	// Alerts knows what directed messages of alerts mean; nil: they are refused, "unknown-kind".
 	Alerts Alerts
+	// Peers greets others and fetches what they give back; nil where this node never recovers.
+	Peers Peers
+	// Reborn is told, in the transaction that records it, of a node that has begun a new incarnation; may be nil.
+	Reborn func(tx ledger.Tx, node authority.Node) error
 	// FourEyes: sending needs a second person (domain.md 12).
 	FourEyes bool
 	Clock    func() time.Time
@@ -48,7 +52,12 @@ type Exchange struct {
 	recipients seal.Recipients
 	uploads    locks
 	mu         sync.Mutex
-	changed    chan struct{} // guarded by mu; closed and replaced when a case changes
+	changed    chan struct{}           // guarded by mu; closed and replaced when a case changes
+	standing   standing                // guarded by mu
+	over       chan struct{}           // closed when this incarnation is over
+	recovered  chan struct{}           // closed when this node is not recovering, or no more
+	away       map[authority.Node]bool // guarded by mu; nodes that recover
+	lostFiles  int                     // guarded by mu; attachments that were here and cannot be got back
 }
 
 // New builds an exchange; Run makes it deliver.
@@ -56,13 +65,21 @@ func New(o Options) *Exchange {
 	if o.PeerQuota == 0 {
 		o.PeerQuota = defaultQuota
 	}
-	e := &Exchange{Options: o, changed: make(chan struct{})}
+	e := &Exchange{Options: o, changed: make(chan struct{}), over: make(chan struct{}), recovered: make(chan struct{}), away: map[authority.Node]bool{}}
 	e.deliveries = newDeliveries(e)
 	return e
 }
 
 // Run delivers what is due until ctx ends, then waits for what is under way.
-func (e *Exchange) Run(ctx context.Context) error { return e.deliveries.run(ctx) }
+//
+// A node that recovers first asks its peers for what it has lost, and sends nothing before that is over (PROTOCOL 9.7).
+func (e *Exchange) Run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	wait.Go(func() { e.meet(ctx) })
+	wait.Go(func() { e.recover(ctx) })
+	return e.deliveries.run(ctx)
+}
 
 // Changed is closed at the next commit that changes a case; take it before reading, or a change may be missed.
 func (e *Exchange) Changed() <-chan struct{} {

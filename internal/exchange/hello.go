@@ -15,11 +15,14 @@ import (
 
 // Hello is our signed greeting to one peer. PROTOCOL 10.2.
 func (e *Exchange) Hello(ctx context.Context, to authority.Node) ([]byte, error) {
+	if e.ended() {
+		return nil, e.Ready()
+	}
 	s := e.Directory.Load()
 	m := &formatv1.Hello{
 		Network: s.NetworkID(), Node: e.Node.String(), Peer: to.String(), Versions: []uint32{message.Version},
 		Incarnation: &formatv1.Incarnation{Counter: e.Incarnation.Counter, Random: e.Incarnation.Random[:]},
-		Position:    s.Position(), Time: e.Clock().UnixMilli(), State: "NORMAL",
+		Position:    s.Position(), Time: e.Clock().UnixMilli(), State: e.state(),
 	}
 	return seal.SignNode(ctx, e.Keys, e.NodeKey(), authority.ForHello, canonical.Marshal(m))
 }
@@ -34,31 +37,27 @@ func (e *Exchange) Greet(ctx context.Context, from authority.Node, hello []byte)
 
 // Greeted checks a hello: signed by the node at the other end, made for us, now, in this network, in a version we speak.
 // PROTOCOL 10.2.
-func (e *Exchange) Greeted(_ context.Context, from authority.Node, hello []byte) error {
-	const op = "greet peer"
-	view := e.Directory.Load().At(e.Clock())
-	payload, signer, err := seal.VerifyNode(hello, authority.ForHello, view.NodeKey)
+func (e *Exchange) Greeted(ctx context.Context, from authority.Node, hello []byte) error {
+	const op = opGreet
+	g, err := e.helloOf(hello, from)
 	if err != nil {
 		return err
 	}
-	var m formatv1.Hello
-	if err := canonical.Unmarshal(payload, &m, message.MaxReceipt); err != nil {
-		return err
-	}
-	if _, err := message.ParseIncarnation(m.GetIncarnation()); err != nil {
-		return err
-	}
+	m := g.hello
 	switch {
-	case m.GetNetwork() != e.Directory.Load().NetworkID():
-		return fault.New(fault.Invalid, "wrong-network", op, "the peer belongs to another network")
-	case signer != from || m.GetNode() != from.String() || m.GetPeer() != e.Node.String():
+	case m.GetPeer() != e.Node.String():
 		return fault.New(fault.Invalid, "wrong-node", op, "the hello was made by or for another node")
 	case !slices.Contains(m.GetVersions(), message.Version):
 		return fault.New(fault.Denied, "unknown-version", op, "the peer speaks no version of the protocol that is known here")
 	case skew(e.Clock(), time.UnixMilli(m.GetTime())) > message.MaxAhead:
 		return fault.New(fault.Retry, "clock", op, "the clocks of the two nodes differ by more than 5 minutes")
 	}
+	if err := e.recall(ctx, from, g, hello); err != nil {
+		return err
+	}
+	// If the machine stops here the incarnation is recorded, and nothing was exchanged with it.
 	e.deliveries.contact(from)
+	e.heardState(from, m.GetState())
 	return nil
 }
 

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -35,6 +36,16 @@ type Courier interface {
 	// PushAttachment sends the sealed bytes from an offset on, and returns what the peer has stored and, when all
 	// attachments of the message are whole, its signed receipt, unverified.
 	PushAttachment(ctx context.Context, to directory.NodeEntry, a message.AttachmentRef, offset uint64, src io.Reader) (message.Stored, error)
+}
+
+// Peers is how others are greeted and asked for what this node has lost. What comes is unverified. PROTOCOL 9.7, 10.12.
+type Peers interface {
+	// Meet greets a node now, however lately it was greeted.
+	Meet(ctx context.Context, to directory.NodeEntry) error
+	// GiveBack yields what a node gives back, from one of its cursors on.
+	GiveBack(ctx context.Context, from directory.NodeEntry, since time.Time, after uint64) iter.Seq2[message.Returned, error]
+	// PullAttachment is the sealed bytes of an attachment that the node sent; the caller closes it.
+	PullAttachment(ctx context.Context, from directory.NodeEntry, ref message.AttachmentRef, offset uint64) (io.ReadCloser, error)
 }
 
 // Alerts is who knows what a directed message of an alert means; the room that keeps alerts.

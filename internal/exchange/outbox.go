@@ -108,6 +108,9 @@ type outgoing struct {
 // compose looks the parties up in the current directory, seals and signs. Authorised at send time against the current
 // snapshot, never against a copied list (P7).
 func (e *Exchange) compose(ctx context.Context, o outgoing) (Parcel, error) {
+	if err := e.Ready(); err != nil {
+		return Parcel{}, err
+	}
 	now := e.Clock()
 	freshness, since := e.Directory.Freshness(now)
 	if freshness == "stale" {

@@ -20,6 +20,9 @@ import (
 // the message (P1, P3). A repeat returns the same receipt bytes (P2). Errors are unsigned and store nothing, save the
 // two headers of a conflict. PROTOCOL 8.3, 10.3.
 func (e *Exchange) Receive(ctx context.Context, from authority.Node, envelope []byte) ([]byte, error) {
+	if err := e.Ready(); err != nil {
+		return nil, err
+	}
 	view := e.Directory.Load().At(e.Clock())
 	parsed, err := seal.ParseEnvelope(envelope)
 	if err != nil {

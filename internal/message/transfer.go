@@ -15,6 +15,18 @@ type Stored struct {
 	Receipt []byte
 }
 
+// Returned is a directed message that a peer gives back to a node that lost it. PROTOCOL 10.12.
+type Returned struct {
+	// Cursor is the giver's own.
+	Cursor uint64
+	// Envelope is empty where only the cursor moves on.
+	Envelope []byte
+	// Receipt is the Signed Receipt of who received it, as it was issued first; Complete the one for its attachments, where
+	// that came later.
+	Receipt  []byte
+	Complete []byte
+}
+
 // Numbers is a range of chain numbers, both ends included.
 type Numbers struct{ First, Last uint64 }
 

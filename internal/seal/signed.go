@@ -135,6 +135,15 @@ func SignReceipt(ctx context.Context, signer Signer, key authority.Fingerprint, 
 	return SignNode(ctx, signer, key, authority.ForReceipt, r.Marshal())
 }
 
+// StoredReceipt reads a receipt that was verified before it was stored. It checks no signature.
+func StoredReceipt(signed []byte) (message.Receipt, error) {
+	payload, _, err := splitSigned(signed, message.MaxReceipt)
+	if err != nil {
+		return message.Receipt{}, err
+	}
+	return message.ParseReceipt(payload)
+}
+
 // VerifyReceipt checks a receipt for an envelope of ours: signed by the node it names, about this message and these
 // bytes. The caller checks that the node serves the authorities it speaks for. PROTOCOL 8.1, 8.3.
 func VerifyReceipt(signed []byte, h message.Header, find NodeKey) (message.Receipt, error) {
