@@ -21,7 +21,7 @@ GATEWAY  := internal/operator/openapi.swagger.json
 RELEASE  := proto/release.binpb
 
 .PHONY: help build test unit lint style vet protos generated breaking clauses imports \
-        generate release-image fuzz demo bench man compiler browser clean
+        generate release-image fuzz demo bench man compiler browser postgres clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -31,7 +31,7 @@ build: ## Build the three static programs into bin/ (the default).
 
 test: lint build unit fuzz ## Run everything: lint, tests with the race detector, fuzz targets. Installs what it needs.
 
-unit: compiler browser $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
+unit: compiler browser postgres $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off -timeout $(TIMEOUT) ./...
 	$(GO) test -count=1 -vet=off -run '^($(SLOW))$$' ./internal/testnet ./internal/peer
 	$(GO) -C tools/faultfs test ./...
@@ -86,6 +86,9 @@ compiler:
 
 browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || tools/install.sh chromium
+
+postgres:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || tools/install.sh postgresql
 
 clean: ## Remove what was built.
 	rm -rf bin man

@@ -64,13 +64,15 @@ func putRecovery(c conn, r ledger.Recovery) error {
 		string(r.State), r.Taken, r.Began, r.Ended, int64(r.Higher), r.Stopped, r.Proof)
 }
 
+func returnAt(node authority.Node) place { return placed("returned", node.String(), "") }
+
 // Returns implements [ledger.LifeReader].
 func (t reader) Returns() ([]ledger.Return, error) {
 	scan := func(r *row) ledger.Return {
 		out := ledger.Return{Node: r.node()}
 		copy(out.Random[:], r.blob())
 		out.Cursor, out.State, out.Progress = r.unsigned(), ledger.ReturnState(r.text()), r.time()
-		out.Received, out.Sent, out.Refused, out.LastError = r.number(), r.number(), r.number(), r.text()
+		out.Received, out.Sent, out.Refused, out.LastError = r.number(), r.number(), r.number(), r.private(returnAt(out.Node), "last_error")
 		return out
 	}
 	return list(t.c, scan, "SELECT node, random, cursor, state, progress, received, sent, refused, last_error FROM returned ORDER BY node")
@@ -83,7 +85,8 @@ func (t tx) PutReturn(r ledger.Return) error {
 		ON CONFLICT (node) DO UPDATE SET random = excluded.random, cursor = excluded.cursor, state = excluded.state,
 		progress = excluded.progress, received = excluded.received, sent = excluded.sent, refused = excluded.refused,
 		last_error = excluded.last_error`,
-		r.Node.String(), r.Random[:], r.Cursor, string(r.State), r.Progress, r.Received, r.Sent, r.Refused, r.LastError)
+		r.Node.String(), r.Random[:], r.Cursor, string(r.State), r.Progress, r.Received, r.Sent, r.Refused,
+		returnAt(r.Node).text("last_error", r.LastError))
 }
 
 // MessagesAfter implements [ledger.LifeReader].
