@@ -21,7 +21,7 @@ GATEWAY  := internal/operator/openapi.swagger.json
 RELEASE  := proto/release.binpb
 
 .PHONY: help build test unit lint style vet protos generated breaking clauses imports \
-        generate release-image fuzz demo bench man compiler browser postgres clean
+        generate release-image fuzz torture torture-short demo bench man compiler browser postgres clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -29,7 +29,7 @@ help: ## Show this list.
 build: ## Build the three static programs into bin/ (the default).
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/enlace ./cmd/enlace-node ./cmd/enlace-directory
 
-test: lint build unit fuzz ## Run everything: lint, tests with the race detector, fuzz targets. Installs what it needs.
+test: lint build unit torture-short fuzz ## Run everything: lint, tests with the race detector, torture, fuzz targets. Installs what it needs.
 
 unit: compiler browser postgres $(TOOLS)/age $(TOOLS)/litewitness $(TOOLS)/omniwitness ## Run the tests alone, with the race detector, in random order.
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -vet=off -timeout $(TIMEOUT) ./...
@@ -71,6 +71,13 @@ release-image: $(TOOLS)/buf ## Write the image that later protos are held agains
 
 fuzz: ## Run each fuzz target for FUZZTIME (10s).
 	FUZZTIME=$(FUZZTIME) GO=$(GO) tools/fuzz.sh
+
+torture: ## Torture a network for 3 minutes, then find each of ten planted bugs in as many.
+	$(GO) run ./tools/torture --plants all $(ARGS)
+
+torture-short: ## One clean run of 3 minutes and one planted bug, by a new seed.
+	$(GO) run ./tools/torture
+	$(GO) run ./tools/torture --plant seed
 
 demo: ## Run a whole network on this machine. ARGS="--once" for a check that ends.
 	$(GO) run ./cmd/enlace demo $(ARGS)
