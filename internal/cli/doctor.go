@@ -153,6 +153,8 @@ func advice(component string) string {
 		return "set the clock by NTP; messages dated more than 5 minutes ahead are put off by their receivers"
 	case "peer", "courier", "outbox":
 		return "nothing is lost: the node tries again by itself; if it is urgent, telephone the other side's desk (enlace directory show)"
+	case "recovery":
+		return "while it recovers, wait, and see that the nodes waited for can be reached; afterwards telephone those that did not answer: what was exchanged with them after the backup is not here"
 	case "policy":
 		return "check the rules: enlace policy check --dir DIR"
 	}

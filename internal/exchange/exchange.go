@@ -34,8 +34,9 @@ type Options struct {
 	Alerts Alerts
 	// Peers greets others and fetches what they give back; nil where this node never recovers.
 	Peers Peers
-	// Reborn is told, in the transaction that records it, of a node that has begun a new incarnation; may be nil.
-	Reborn func(tx ledger.Tx, node authority.Node) error
+	// Reborn is told, in the transaction that records it, of a node that has begun a new incarnation; what it returns is
+	// called after the commit. May be nil.
+	Reborn func(tx ledger.Tx, node authority.Node) (after func(), err error)
 	// FourEyes: sending needs a second person (domain.md 12).
 	FourEyes bool
 	Clock    func() time.Time

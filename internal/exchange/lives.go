@@ -119,16 +119,18 @@ func (e *Exchange) recall(ctx context.Context, from authority.Node, g greeting, 
 		return nil
 	}
 	var refusal error
+	var after func()
 	err = e.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		refusal = nil
 		known, err := tx.Life(from)
 		switch {
 		case fault.Is(err, fault.NotFound):
-			return e.reborn(tx, ledger.Life{Node: from, Incarnation: i, Hello: hello}, i.Counter > 1)
+			after, err = e.reborn(tx, ledger.Life{Node: from, Incarnation: i, Hello: hello}, i.Counter > 1)
+			return err
 		case err != nil:
 			return err
 		case i.Counter > known.Incarnation.Counter:
-			return e.reborn(tx, ledger.Life{Node: from, Incarnation: i, Hello: hello}, true)
+			after, err = e.reborn(tx, ledger.Life{Node: from, Incarnation: i, Hello: hello}, true)
+			return err
 		case i.Counter < known.Incarnation.Counter:
 			refusal = oldIncarnation(from)
 			return nil
@@ -152,10 +154,13 @@ func (e *Exchange) recall(ctx context.Context, from authority.Node, g greeting, 
 		}
 		return second(tx.Append(e.event(codeTwo, nodeActor, message.Key{}, message.DigestOf(hello), from.String())))
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return err
 	}
-	return err
+	if after != nil {
+		after()
+	}
+	return refusal
 }
 
 func oldIncarnation(from authority.Node) error {
@@ -168,17 +173,17 @@ func twoIncarnations(from authority.Node) error {
 }
 
 // reborn records a node's incarnation. To one that has begun anew is told again what its old life had confirmed.
-func (e *Exchange) reborn(tx ledger.Tx, l ledger.Life, anew bool) error {
+func (e *Exchange) reborn(tx ledger.Tx, l ledger.Life, anew bool) (after func(), err error) {
 	l.Since = e.Clock()
 	if err := tx.PutLife(l); err != nil {
-		return err
+		return nil, err
 	}
 	if anew && e.Reborn != nil {
-		if err := e.Reborn(tx, l.Node); err != nil {
-			return err
+		if after, err = e.Reborn(tx, l.Node); err != nil {
+			return nil, err
 		}
 	}
-	return second(tx.Append(e.event("incarnation-known", nodeActor, message.Key{}, message.DigestOf(l.Hello), l.Node.String()+" "+incarnationText(l.Incarnation))))
+	return after, second(tx.Append(e.event("incarnation-known", nodeActor, message.Key{}, message.DigestOf(l.Hello), l.Node.String()+" "+incarnationText(l.Incarnation))))
 }
 
 // Newer is the hello to show a node whose own was refused for its incarnation; nil where it was for something else.

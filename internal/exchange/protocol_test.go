@@ -134,6 +134,8 @@ func TestSlices(t *testing.T) {
 		t.Fatal("no receipt")
 	}
 	client := w.dial()
+	_, err = client.Handshake(context.Background(), &peerv1.HandshakeRequest{Hello: w.hello(func(*formatv1.Hello) {}, w.mx.ring, authority.ForHello)})
+	w.must(err)
 	ref := &peerv1.AttachmentStatusRequest{Sender: w.mx.name.String(), MessageId: env.Header.ID.Bytes()}
 	chunk, tooMuch := make([]byte, message.HashChunk), make([]byte, message.HashChunk+1)
 	_, _ = rand.Read(chunk)

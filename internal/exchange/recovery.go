@@ -21,6 +21,9 @@ import (
 const (
 	// returnPatience is how long a node may be silent before it is no longer waited for. PROTOCOL 9.7.
 	returnPatience = 10 * time.Minute
+	// directoryWait is how long the directory is given to be brought up to date, where it is not fresh: it may name nodes that
+	// joined after the backup.
+	directoryWait = time.Minute
 	// returnMargin is how long before the backup peers are asked from: clocks may differ by 5 minutes.
 	returnMargin = 2 * message.MaxAhead
 	// returnEvery is the longest rest between two attempts at one node.
@@ -132,7 +135,7 @@ func (r *recovery) ask(ctx context.Context) {
 // up to date.
 func (r *recovery) done(began time.Time) bool {
 	now := r.e.Clock()
-	if f, _ := r.e.Directory.Freshness(now); f != "fresh" && now.Sub(began) < returnPatience {
+	if f, _ := r.e.Directory.Freshness(now); f != "fresh" && now.Sub(began) < directoryWait {
 		return false
 	}
 	r.mu.Lock()

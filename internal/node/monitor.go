@@ -39,7 +39,11 @@ func (m monitor) Status(ctx context.Context) (*operatorv1.GetStatusResponse, err
 	if err != nil {
 		return nil, err
 	}
-	out.Components = append(out.Components, proofs)
+	recovery, err := m.recovery(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Components = append(out.Components, proofs, recovery)
 	return out, nil
 }
 

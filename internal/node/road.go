@@ -29,11 +29,11 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 		Sign:    func(nonce []byte) ([]byte, error) { return d.ring.SignNonce(keyring.NodeBus, nonce) },
 		Filters: func() []string { return d.alerts.Filters() },
 		Changed: func() <-chan struct{} { return d.alerts.FiltersChanged() },
-		Handle:  func(ctx context.Context, a bus.Arrival) error { return d.broadcast.Take(ctx, a.Subject, a.Data) },
+		Handle:  func(ctx context.Context, a bus.Arrival) error { return d.take(ctx, a) },
 	})
 	d.broadcast = broadcast.New(broadcast.Options{
 		Node: d.parsed.node, NodeKey: nodeKey, Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring,
-		Directory: known{d.follower}, Bus: d.bus, Courier: d.courier, Clock: d.Clock, Random: d.Random, Log: d.Log,
+		Directory: known{d.follower}, Bus: settledBus{d.bus, d.exchange}, Courier: settledCourier{d.courier, d.exchange}, Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
 	d.alerts, err = alert.New(ctx, alert.Options{
 		Node: d.parsed.node, Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring, Directory: known{d.follower}, Road: d.broadcast,
@@ -44,7 +44,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 		return err
 	}
 	d.broadcast.Attach(d.alerts)
-	d.exchange.Alerts = d.alerts
+	d.exchange.Alerts, d.exchange.Reborn = d.alerts, d.broadcast.Reborn
 	d.courier.Greet(d.exchange, d.greeted)
 	return nil
 }

@@ -30,7 +30,12 @@ func (d *daemon) openFollower(dir string, genesis []byte) error {
 		o.Key, o.Signer = key, d.ring
 	}
 	if _, err := d.ring.NoteSigner(keyring.NodeWitness); err == nil {
-		signer := func() (merkle.Signer, error) { return d.ring.NoteSigner(keyring.NodeWitness) }
+		signer := func() (merkle.Signer, error) {
+			if err := d.noWitness(); err != nil {
+				return nil, err
+			}
+			return d.ring.NoteSigner(keyring.NodeWitness)
+		}
 		w, err := witness.OpenCosigner(filepath.Join(dir, witnessFile), d.parsed.node.String(), signer)
 		if err != nil {
 			return err
