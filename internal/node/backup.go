@@ -68,6 +68,9 @@ func Backup(ctx context.Context, cfg Config, o Options, b BackupOptions, dst io.
 	if err != nil {
 		return BackupResult{}, err
 	}
+	if cfg.Ledger.Backend == onServer {
+		return BackupResult{}, backedUpElsewhere()
+	}
 	d := &daemon{Options: o, cfg: cfg, parsed: p}
 	for _, open := range []func(context.Context) error{d.openKeys, d.openLedger} {
 		if err := open(ctx); err != nil {

@@ -66,8 +66,14 @@ type Config struct {
 		} `yaml:"file"`
 	} `yaml:"keyring"`
 	Ledger struct {
-		// Backend is sqlite (default).
-		Backend string `yaml:"backend"`
+		// Backend is sqlite (default), a file in DATA, or postgres: a database, on which further processes with the same
+		// keyring and this configuration wait as hot standbys. Each has a DATA of its own; Attachments.Dir is one that all
+		// of them reach.
+		Backend  string `yaml:"backend"`
+		Postgres struct {
+			// DSNFile holds the connection string, such as "host=db.example user=enlace dbname=enlace sslmode=verify-full".
+			DSNFile string `yaml:"dsn_file"`
+		} `yaml:"postgres"`
 	} `yaml:"ledger"`
 	Attachments struct {
 		// Dir holds the sealed attachments; default DATA/attachments.
@@ -132,14 +138,14 @@ func (c *Config) fill(dir string) {
 	set(&c.Keyring.Backend, "file")
 	set(&c.Keyring.File.Path, filepath.Join("keys", "keyring.age"))
 	set(&c.Keyring.File.Unlock, "prompt")
-	set(&c.Ledger.Backend, "sqlite")
+	set(&c.Ledger.Backend, inFile)
 	set(&c.Policy.FourEyes, policy.TwoPerson.String())
 	set(&c.Observe.LogLevel, "info")
 	if len(c.Operator.Hosts) == 0 {
 		c.Operator.Hosts = []string{"localhost", "127.0.0.1"}
 	}
 	set(&c.Attachments.Dir, filepath.Join(c.Data, "attachments"))
-	for _, p := range []*string{&c.Data, &c.Keyring.File.Path, &c.Attachments.Dir, &c.Policy.Dir} {
+	for _, p := range []*string{&c.Data, &c.Keyring.File.Path, &c.Attachments.Dir, &c.Policy.Dir, &c.Ledger.Postgres.DSNFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -183,7 +189,8 @@ func (c Config) parse() (parsed, error) {
 	for key, ok := range map[string]bool{
 		"network.fingerprint": len(c.Network.Fingerprint) == 64, "network.hubs": len(c.Network.Hubs) > 0,
 		"profile": c.Profile == "standard" || c.Profile == smallState, "keyring.backend": c.Keyring.Backend == "file",
-		"ledger.backend": c.Ledger.Backend == "sqlite",
+		"ledger.backend":           c.Ledger.Backend == inFile || c.Ledger.Backend == onServer,
+		"ledger.postgres.dsn_file": (c.Ledger.Backend == onServer) == (c.Ledger.Postgres.DSNFile != ""),
 	} {
 		if !ok {
 			return p, wrongKey(key, nil)

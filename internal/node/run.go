@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -22,8 +21,6 @@ import (
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
-	"github.com/enlace-network/enlace/internal/ledger"
-	"github.com/enlace-network/enlace/internal/ledger/sqlite"
 	"github.com/enlace-network/enlace/internal/message"
 	"github.com/enlace-network/enlace/internal/operator"
 	"github.com/enlace-network/enlace/internal/peer"
@@ -71,7 +68,7 @@ type daemon struct {
 	identity *keyring.Source
 	follower *registry.Follower
 	trouble  trouble
-	ledger   *sqlite.Ledger
+	ledger   store
 	backing  sync.Mutex // held while a backup is written
 	desk     *people.Desk
 	policy   *policy.Set
@@ -164,36 +161,6 @@ func (c Config) peerHosts() []string {
 	return nil
 }
 
-func (d *daemon) openLedger(ctx context.Context) error {
-	key, err := d.ring.Secret(keyring.LedgerSecret)
-	if err != nil {
-		return err
-	}
-	salt, err := d.ring.Secret(keyring.SaltSecret)
-	if err != nil {
-		return err
-	}
-	signer, err := d.ring.NoteSigner(keyring.NodeEvidence)
-	if err != nil {
-		return err
-	}
-	begin, err := d.begin()
-	if err != nil {
-		return err
-	}
-	d.ledger, err = sqlite.Open(ctx, sqlite.Config{
-		Dir: filepath.Join(d.cfg.Data, "ledger"), Key: [32]byte(key), Network: d.cfg.Network.Fingerprint, Node: d.parsed.node,
-		Origin: fmt.Sprintf("enlace.%s/%s/evidence", d.cfg.Network.Fingerprint[:16], d.parsed.node),
-		Keys:   ledger.Keys{Signer: signer, Earlier: d.generations(keyring.NodeEvidence), Secret: [32]byte(salt)}, Random: d.Random,
-		Created: ledger.Event{Time: d.Clock(), Kind: "ledger-created", Actor: "node"}, Begin: begin,
-	})
-	if err != nil {
-		return err
-	}
-	d.closers = append(d.closers, d.ledger.Close)
-	return d.begun()
-}
-
 func (d *daemon) openPolicy(context.Context) error {
 	if d.cfg.Policy.Dir == "" {
 		var err error
@@ -263,6 +230,7 @@ func (d *daemon) openListeners(context.Context) error {
 func (d *daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.follower.Run(ctx) })
+	g.Go(func() error { return d.ledger.Hold(ctx) })
 	g.Go(func() error { return d.mesh.Run(ctx) })
 	g.Go(func() error { return d.exchange.Run(ctx) })
 	g.Go(func() error { return d.broadcast.Run(ctx) })

@@ -74,6 +74,8 @@ keyring:
 {{- end}}
 
 ledger:
+  # sqlite: a file. postgres: a database on which hot standbys wait, with the connection string in a file:
+  # postgres: {dsn_file: postgres.dsn}
   backend: sqlite
 
 policy:
