@@ -120,6 +120,14 @@ func (d *deliveries) fresh(env seal.Envelope, node authority.Node) {
 	}
 }
 
+// again starts a delivery that another road has brought further. A full channel is no loss: the ledger reminds of it.
+func (d *deliveries) again(j job) {
+	select {
+	case d.jobs <- j:
+	default:
+	}
+}
+
 func (d *deliveries) poke() {
 	select {
 	case d.wake <- struct{}{}:
@@ -164,6 +172,7 @@ func (d *deliveries) catchUp(ctx context.Context) {
 }
 
 func (d *deliveries) run(ctx context.Context) error {
+	defer d.e.mailroom.stop()
 	defer d.wg.Wait()
 	if !d.e.settled(ctx) {
 		return nil
@@ -356,9 +365,9 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 		signed, err := d.e.Courier.Deliver(dctx, node, env.Bytes)
 		cancel()
 		if err != nil {
-			return err
+			return d.orMail(ctx, row, env, err)
 		}
-		if row, err = d.receipted(ctx, row, env, signed); err != nil {
+		if row, err = d.receipted(ctx, row, env, signed, d.e.tookRoad(node.Node)); err != nil {
 			return err
 		}
 	}
@@ -367,10 +376,26 @@ func (d *deliveries) attempt(ctx context.Context, row ledger.Delivery, env seal.
 	}
 	signed, err := d.pushAll(ctx, node, env)
 	if err != nil {
-		return err
+		return d.orRelay(ctx, row, node, env, err)
 	}
-	_, err = d.receipted(ctx, row, env, signed)
+	_, err = d.receipted(ctx, row, env, signed, d.e.tookRoad(node.Node))
 	return err
+}
+
+// roadTo is the road to a node that is open now; empty where none is, or the courier does not know.
+func (e *Exchange) roadTo(node authority.Node) ledger.Road {
+	if c, ok := e.Courier.(roads); ok {
+		return ledger.Road(c.Road(node))
+	}
+	return ""
+}
+
+// tookRoad is the road that a call which has just ended took.
+func (e *Exchange) tookRoad(node authority.Node) ledger.Road {
+	if r := e.roadTo(node); r != "" {
+		return r
+	}
+	return ledger.Direct
 }
 
 // deliverWithin gives an envelope the time that its bytes take over a thin line that others use too.
@@ -392,12 +417,15 @@ func (e *Exchange) moved(view directory.View, row ledger.Delivery, h message.Hea
 // reroute queues a message for the node that serves its addressee now. The old row stays, so that its history shows.
 func (d *deliveries) reroute(ctx context.Context, row ledger.Delivery, to authority.Node) error {
 	err := d.e.Ledger.Update(ctx, func(tx ledger.Tx) error {
-		old := row
+		old, err := tx.Delivery(row.Key, row.Node)
+		if err != nil || old.State != ledger.Queued {
+			return err // its receipt came by mail meanwhile
+		}
 		old.State, old.Next, old.LastError = ledger.Undeliverable, time.Time{}, "the authority moved to "+to.String()
 		if err := tx.PutDelivery(old); err != nil {
 			return err
 		}
-		row.Node, row.Attempts, row.LastError, row.Next = to, 0, "", d.e.Clock()
+		row.Node, row.Attempts, row.LastError, row.Next, row.Road = to, 0, "", d.e.Clock(), ""
 		if err := tx.PutDelivery(row); err != nil {
 			return err
 		}
@@ -440,7 +468,8 @@ func (e *Exchange) mayGet(view directory.View, node authority.Node, h message.He
 }
 
 // receipted verifies a receipt and commits what it proves: delivery, case and event in one transaction.
-func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env seal.Envelope, signed []byte) (ledger.Delivery, error) {
+// What another road has brought already changes nothing.
+func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env seal.Envelope, signed []byte, road ledger.Road) (ledger.Delivery, error) {
 	e := d.e
 	view := e.Directory.Load().At(e.Clock())
 	r, err := seal.VerifyReceipt(signed, env.Header, view.NodeKey)
@@ -458,7 +487,14 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 		if stage.Stage == message.Rejected && len(row.Receipt) > 0 {
 			return fault.New(fault.Invalid, "wrong-receipt", "verify receipt", "the peer rejects what it has receipted before")
 		}
+		if row.State == ledger.Undeliverable && !r.Time.Before(env.Header.Expires) {
+			return fault.New(fault.Invalid, "too-late", "verify receipt", "the message is undeliverable, and the receipt was not signed before it expired")
+		}
+		if overtaken(row, stage) {
+			return nil
+		}
 		row = withReceipt(row, stage, signed, e.Clock().Add(scanEvery))
+		row.Road = road
 		if err := tx.PutDelivery(row); err != nil {
 			return err
 		}
@@ -471,9 +507,21 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 		return row, err
 	}
 	// If the machine stops before the commit, the peer replays the same receipt at the next attempt.
+	e.mailroom.forget(jobName{row.Key, row.Node})
 	d.contact(row.Node)
 	e.tell()
 	return row, nil
+}
+
+// overtaken reports whether a receipt says no more than what is known: roads overtake each other, and repeat.
+func overtaken(row ledger.Delivery, stage message.StageOf) bool {
+	switch row.State {
+	case ledger.Complete, ledger.Rejected:
+		return true
+	case ledger.Delivered:
+		return stage.Stage == message.Received
+	}
+	return false
 }
 
 // stageOf is what a verified receipt says of our message as a whole: the least of its stages. It must come from the node
@@ -558,6 +606,10 @@ func (e *Exchange) moveByReceipt(tx ledger.Tx, h message.Header, stage message.S
 func (d *deliveries) giveUp(ctx context.Context, row ledger.Delivery, env seal.Envelope) error {
 	e := d.e
 	err := e.Ledger.Update(ctx, func(tx ledger.Tx) error {
+		var err error
+		if row, err = tx.Delivery(row.Key, row.Node); err != nil || row.State != ledger.Queued {
+			return err // its receipt came by mail meanwhile
+		}
 		row.State, row.Next = ledger.Undeliverable, time.Time{}
 		if err := tx.PutDelivery(row); err != nil {
 			return err
@@ -577,6 +629,7 @@ func (d *deliveries) giveUp(ctx context.Context, row ledger.Delivery, env seal.E
 		return second(tx.Append(e.event("undeliverable", nodeActor, row.Key, env.Header.Digest, row.LastError)))
 	})
 	if err == nil {
+		e.mailroom.forget(jobName{row.Key, row.Node})
 		e.tell()
 	}
 	return err
@@ -588,13 +641,16 @@ func (d *deliveries) later(ctx context.Context, j job, cause error) {
 	f := fault.As(cause)
 	err := d.e.Ledger.Update(ctx, func(tx ledger.Tx) error {
 		row, err := tx.Delivery(j.key, j.node)
-		if err != nil {
-			return err
+		if err != nil || (row.State != ledger.Queued && row.State != ledger.Delivered) {
+			return err // ended by a receipt that came by mail meanwhile
 		}
 		row.Attempts++
 		wait := min(firstRetry<<min(row.Attempts-1, 12), lastRetry)
 		row.Next = d.e.Clock().Add(wait/2 + rand.N(wait))
-		row.LastError = f.Say
+		row.LastError, row.Road = f.Say, d.e.tookRoad(j.node)
+		if f.Code == codeInMailbox {
+			row.Road = ledger.Mailbox
+		}
 		return tx.PutDelivery(row)
 	})
 	if err != nil {

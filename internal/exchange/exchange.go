@@ -37,6 +37,10 @@ type Options struct {
 	// Reborn is told, in the transaction that records it, of a node that has begun a new incarnation; what it returns is
 	// called after the commit. May be nil.
 	Reborn func(tx ledger.Tx, node authority.Node) (after func(), err error)
+	// Mail is the road by the hub, for nodes that cannot be reached; nil = there is none. MailSlice is how much of an
+	// attachment one mail carries, at most 256 KiB; 0 = that. PROTOCOL 10.11.
+	Mail      Mailbox
+	MailSlice int
 	// FourEyes: sending needs a second person (domain.md 12).
 	FourEyes bool
 	Clock    func() time.Time
@@ -50,6 +54,7 @@ const defaultQuota = 64 << 30
 type Exchange struct {
 	Options
 	deliveries *deliveries
+	mailroom   *mailroom
 	recipients seal.Recipients
 	uploads    locks
 	mu         sync.Mutex
@@ -67,7 +72,7 @@ func New(o Options) *Exchange {
 		o.PeerQuota = defaultQuota
 	}
 	e := &Exchange{Options: o, changed: make(chan struct{}), over: make(chan struct{}), recovered: make(chan struct{}), away: map[authority.Node]bool{}}
-	e.deliveries = newDeliveries(e)
+	e.deliveries, e.mailroom = newDeliveries(e), newMailroom(e)
 	return e
 }
 

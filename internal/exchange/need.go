@@ -48,6 +48,11 @@ type Peers interface {
 	PullAttachment(ctx context.Context, from directory.NodeEntry, ref message.AttachmentRef, offset uint64) (io.ReadCloser, error)
 }
 
+// roads is a courier that knows how a node can be reached now: "direct", "collect", or "" where it cannot.
+type roads interface {
+	Road(node authority.Node) string
+}
+
 // Alerts is who knows what a directed message of an alert means; the room that keeps alerts.
 type Alerts interface {
 	// Judge looks at an opened message of a verified sender before any transaction: the code of a rejection, or "". An

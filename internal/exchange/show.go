@@ -340,7 +340,7 @@ func (e *Exchange) showReceipts(ctx context.Context, m ledger.Message, h message
 		return err
 	})
 	for _, d := range ds {
-		step.Deliveries = append(step.Deliveries, DeliveryView{d.Node, string(d.State), d.Attempts, d.Next, d.LastError})
+		step.Deliveries = append(step.Deliveries, DeliveryView{d.Node, string(d.State), d.Attempts, d.Next, d.LastError, d.Road})
 		step.Receipts = append(step.Receipts, e.receiptViews(view, h, newest(ledger.Receipt{Received: d.Receipt, Complete: d.CompleteReceipt}))...)
 	}
 	return err

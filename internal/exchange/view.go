@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/message"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
 )
@@ -111,6 +112,8 @@ type DeliveryView struct {
 	Attempts  int
 	Next      time.Time
 	LastError string
+	// Road is the one on which the receipt came, or that was tried last.
+	Road ledger.Road
 }
 
 // ReceiptView is one stage of one authority.

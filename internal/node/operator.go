@@ -171,7 +171,7 @@ func stepOf(s exchange.Step) *operatorv1.Step {
 		if out.Delivery != "" && d.State == "UNDELIVERABLE" {
 			continue
 		}
-		out.Delivery, out.Attempts, out.NextAttempt, out.LastError = d.State, uint32(d.Attempts), milli(d.Next), d.LastError
+		out.Delivery, out.Attempts, out.NextAttempt, out.LastError, out.Road = d.State, uint32(d.Attempts), milli(d.Next), d.LastError, string(d.Road)
 	}
 	for _, r := range s.Receipts {
 		out.Receipts = append(out.Receipts, &operatorv1.ReceiptInfo{

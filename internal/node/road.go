@@ -26,6 +26,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 	incarnation := d.ledger.Identity().Incarnation
 	d.bus = bus.NewClient(bus.ClientOptions{
 		Node: d.parsed.node, Access: d.busAccess, Workers: busWorkers, Clock: d.Clock, Log: d.Log,
+		Mail:    func(ctx context.Context, l bus.Letter) error { return d.exchange.TakeMail(ctx, l.From, l.Data) },
 		Sign:    func(nonce []byte) ([]byte, error) { return d.ring.SignNonce(keyring.NodeBus, nonce) },
 		Filters: func() []string { return d.alerts.Filters() },
 		Changed: func() <-chan struct{} { return d.alerts.FiltersChanged() },
@@ -46,6 +47,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 	d.broadcast.Attach(d.alerts)
 	d.exchange.Alerts, d.exchange.Reborn = d.alerts, d.broadcast.Reborn
 	d.courier.Greet(d.exchange, d.greeted)
+	d.useMail()
 	return nil
 }
 
