@@ -2,20 +2,17 @@ package testnet_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	randv2 "math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
-	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/ledger"
 	"github.com/enlace-network/enlace/internal/ledger/sqlite"
 	"github.com/enlace-network/enlace/internal/operator"
@@ -278,29 +275,7 @@ func (s *site) evidenceHolds(state string, st *stream) {
 // ledger opens the ledger of a node that has stopped, as the node does.
 func (s *site) ledger(state string) *sqlite.Ledger {
 	s.t.Helper()
-	must := func(err error) {
-		s.t.Helper()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	name, err := authority.ParseNode(state + "/node/primary")
-	must(err)
-	ring, err := keyring.Open(s.path(state, "keys", "keyring.age"), keyring.UnlockFile(s.path(state+".unlock")))
-	must(err)
-	key, err := ring.Secret(keyring.LedgerSecret)
-	must(err)
-	salt, err := ring.Secret(keyring.SaltSecret)
-	must(err)
-	signer, err := ring.NoteSigner(keyring.NodeEvidence)
-	must(err)
-	l, err := sqlite.Open(s.t.Context(), sqlite.Config{
-		Dir: filepath.Join(s.path(state), "data", "ledger"), Key: [32]byte(key), Network: s.fingerprint, Node: name,
-		Origin: "enlace." + s.fingerprint[:16] + "/" + name.String() + "/evidence", Keys: ledger.Keys{Signer: signer, Secret: [32]byte(salt)},
-		Random: rand.Reader, Created: ledger.Event{Time: time.Now(), Kind: "ledger-created", Actor: "node"},
-	})
-	must(err)
-	return l
+	return s.ledgerBy(state, state+".unlock")
 }
 
 // TestOutages: a second daemon on data in use is refused and harms nothing; without the hub requests go on, also from a
