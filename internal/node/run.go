@@ -92,6 +92,23 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	for lives := 0; ; lives++ {
+		err := runLife(ctx, cfg, p, o)
+		if fault.CodeOf(err) != exchange.CodeNewer || lives >= mostLives || ctx.Err() != nil {
+			return err
+		}
+		// Another machine took this incarnation's number while it recovered.
+		if err := BeginAgain(cfg, o.Random); err != nil {
+			return err
+		}
+	}
+}
+
+// mostLives is how many incarnations one run begins: more mean that two machines are recovering against each other.
+const mostLives = 8
+
+// runLife is Run in one incarnation.
+func runLife(ctx context.Context, cfg Config, p parsed, o Options) error {
 	d := &daemon{Options: o, cfg: cfg, parsed: p}
 	for _, open := range []func(context.Context) error{
 		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.openListeners,
@@ -197,9 +214,12 @@ func (d *daemon) openExchange(ctx context.Context) error {
 	d.exchange = exchange.New(exchange.Options{
 		Node: d.parsed.node, NodeKey: nodeKey, Incarnation: d.ledger.Identity().Incarnation, Ledger: d.ledger, Keys: d.ring,
 		Directory: known{d.follower}, Courier: d.courier, Lists: d.lists, Spool: d.cfg.Attachments.Dir, PeerQuota: d.cfg.Attachments.PeerQuota, FourEyes: d.parsed.fourEyes,
-		Gate:  d.gate(),
+		Gate: d.gate(), Peers: d.courier,
 		Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
+	if err := d.exchange.Settle(ctx); err != nil {
+		return err
+	}
 	return d.exchange.Sweep(ctx)
 }
 
@@ -233,6 +253,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	g.Go(func() error { return d.ledger.Hold(ctx) })
 	g.Go(func() error { return d.mesh.Run(ctx) })
 	g.Go(func() error { return d.exchange.Run(ctx) })
+	g.Go(func() error { return d.untilOver(ctx) })
 	g.Go(func() error { return d.broadcast.Run(ctx) })
 	g.Go(func() error { return d.alerts.Run(ctx) })
 	g.Go(func() error { return d.bus.Run(ctx) })
@@ -260,7 +281,7 @@ func (d *daemon) peerServer() *wire.Server {
 		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
 		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10}, Thin: d.thin(),
 	}))
-	peer.Register(s, d.exchange, d.broadcast, d.alerts, d.mesh)
+	peer.Register(s, d.exchange, settledRoad{d.broadcast, d.exchange}, shelf{d.exchange, d.alerts}, d.mesh)
 	return s
 }
 
