@@ -225,8 +225,15 @@ func (m *mailroom) seal(ctx context.Context, to authority.Node, kind seal.Contro
 // on stable storage, or it has none, and it may leave the box. Retry: it may be taken later. Any other error: it never
 // will, and nothing was stored. PROTOCOL 10.11.
 func (e *Exchange) TakeMail(ctx context.Context, from authority.State, raw []byte) error {
+	if err := e.Ready(); err != nil {
+		// For a node that is over too: its mail is that of the one that took its place.
+		return fault.Wrap(err, fault.Retry, fault.CodeOf(err), opMail, "this node takes no mail now")
+	}
 	c, err := e.verifyMail(from, raw)
 	if err != nil {
+		return err
+	}
+	if err := e.checkLife(ctx, c); err != nil {
 		return err
 	}
 	body, err := c.Open(ctx, e.Keys)
@@ -279,6 +286,28 @@ func (e *Exchange) verifyMail(from authority.State, raw []byte) (seal.Control, e
 		err = view.CheckNode(c.From)
 	}
 	return c, err
+}
+
+// checkLife refuses mail of an incarnation that is known to be over, or to have a rival. What is newer than is known proves
+// itself by a hello, not by mail. PROTOCOL 9.7.
+func (e *Exchange) checkLife(ctx context.Context, c seal.Control) error {
+	var known ledger.Life
+	err := e.Ledger.View(ctx, func(r ledger.Reader) error {
+		var err error
+		known, err = r.Life(c.From)
+		return err
+	})
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case c.Incarnation.Counter < known.Incarnation.Counter:
+		return oldIncarnation(c.From)
+	case c.Incarnation.Counter == known.Incarnation.Counter && (c.Incarnation != known.Incarnation || len(known.Rival) > 0):
+		return twoIncarnations(c.From)
+	}
+	return nil
 }
 
 // takeEnvelope receives a message as from a call and posts the receipt. If that fails, or the machine stops before, the
