@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
@@ -209,7 +208,7 @@ func (a *app) backupStopped(ctx context.Context, f backupFlags) error {
 	}
 	return a.writeBackup(f, func(dst io.Writer, progress func(done, about int64)) (*operatorv1.BackupSummary, error) {
 		got := digesting{dst: dst, hash: sha256.New()}
-		o := node.Options{Prompt: f.unlock.prompt(ctx, a), Clock: a.clock, Random: a.random, Log: zap.NewNop()}
+		o := node.Options{Prompt: f.unlock.prompt(ctx, a), Clock: a.clock, Random: a.random}
 		r, err := node.Backup(ctx, cfg, o, node.BackupOptions{Attachments: f.attachments, Progress: progress}, &got)
 		if err != nil {
 			return nil, err

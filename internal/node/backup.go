@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/ledger"
@@ -67,6 +69,9 @@ func Backup(ctx context.Context, cfg Config, o Options, b BackupOptions, dst io.
 	p, err := cfg.parse()
 	if err != nil {
 		return BackupResult{}, err
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
 	}
 	if cfg.Ledger.Backend == onServer {
 		return BackupResult{}, backedUpElsewhere()

@@ -174,6 +174,8 @@ func (s *site) wholeBackup(name string) {
 func (s *site) recovered(state string) {
 	s.t.Helper()
 	var text string
+	start := time.Now()
+	defer func() { s.t.Logf("recovered %s after the start", time.Since(start).Round(time.Millisecond)) }()
 	s.await(state+" has recovered", func() bool {
 		out, err := s.try("enlace --profile " + state + "-admin --json node status")
 		if err != nil {
