@@ -56,6 +56,8 @@ type Options struct {
 	Relay func(listen string) (string, error)
 	// HubRelay is the same for the hub's two addresses, of the directory and of the bus.
 	HubRelay func(listen string) (string, error)
+	// Configure may change the configuration of a node, at path, before its first start; may be nil.
+	Configure func(state, path string) error
 	// Tiles is where the hub serves the log's tiles, host:port; default not at all.
 	Tiles string
 }
@@ -130,6 +132,9 @@ func (o Options) filled() Options {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Configure == nil {
+		o.Configure = func(string, string) error { return nil }
 	}
 	if o.Tell == nil {
 		o.Tell = func(string) {}
@@ -327,6 +332,9 @@ func (n *Network) initMember(ctx context.Context, state string) (*Member, error)
 		Clock:           n.Clock, Random: rand.Reader,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := n.Configure(state, made.Config); err != nil {
 		return nil, err
 	}
 	m.first, m.Passwords[made.User.String()] = made.User.String(), made.Password

@@ -10,6 +10,7 @@ import (
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/keyring"
 	"github.com/enlace-network/enlace/internal/ledger"
+	"github.com/enlace-network/enlace/internal/ledger/postgres"
 	"github.com/enlace-network/enlace/internal/ledger/sqlite"
 )
 
@@ -79,7 +80,14 @@ func (e *Evidence) event(s ledger.StoredEvent) {
 	e.Recorded[s.Kind+" "+id]++
 }
 
-func (n *network) ledger(ctx context.Context, state string) (*sqlite.Ledger, error) {
+// opened is what the checker needs of a ledger, whatever its engine.
+type opened interface {
+	VerifyEvidence(ctx context.Context) (ledger.Evidence, error)
+	View(ctx context.Context, f func(ledger.Reader) error) error
+	Close() error
+}
+
+func (n *network) ledger(ctx context.Context, state string) (opened, error) {
 	m := n.machines[state]
 	name, err := authority.ParseNode(state + "/node/primary")
 	if err != nil {
@@ -101,9 +109,12 @@ func (n *network) ledger(ctx context.Context, state string) (*sqlite.Ledger, err
 	if err != nil {
 		return nil, err
 	}
-	return sqlite.Open(ctx, sqlite.Config{
-		Dir: m.path("data", "ledger"), Key: [32]byte(key), Network: n.fingerprint, Node: name,
-		Origin: "enlace." + n.fingerprint[:16] + "/" + name.String() + "/evidence", Keys: ledger.Keys{Signer: signer, Secret: [32]byte(salt)},
-		Random: rand.Reader, Created: ledger.Event{Time: time.Now(), Kind: "ledger-created", Actor: "node"},
-	})
+	origin := "enlace." + n.fingerprint[:16] + "/" + name.String() + "/evidence"
+	keys, created := ledger.Keys{Signer: signer, Secret: [32]byte(salt)}, ledger.Event{Time: time.Now(), Kind: "ledger-created", Actor: "node"}
+	if m.server != nil {
+		return postgres.Open(ctx, postgres.Config{DSN: m.server.dsn(), Key: [32]byte(key), Network: n.fingerprint, Node: name, Origin: origin, Keys: keys,
+			Random: rand.Reader, Created: created, Holder: "torture"})
+	}
+	return sqlite.Open(ctx, sqlite.Config{Dir: m.path("data", "ledger"), Key: [32]byte(key), Network: n.fingerprint, Node: name, Origin: origin, Keys: keys,
+		Random: rand.Reader, Created: created})
 }

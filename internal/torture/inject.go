@@ -85,7 +85,7 @@ func (b *breaker) one(ctx context.Context, f Fault, m *machine) error {
 	case faultKill, faultHub:
 		return b.dead(ctx, f, m, func() error { return nil })
 	case faultPower:
-		return b.dead(ctx, f, m, func() error { return m.disk.do("cut", f.Seed) })
+		return b.dead(ctx, f, m, func() error { m.crash(); return m.disk.do("cut", f.Seed) })
 	case faultWipe:
 		return b.dead(ctx, f, m, func() error { return os.RemoveAll(m.path("data", "bus")) })
 	case faultFlipBus:
@@ -134,6 +134,9 @@ func (b *breaker) full(ctx context.Context, f Fault, m *machine) error {
 
 // revive starts a program that has ended by itself.
 func (b *breaker) revive(ctx context.Context, m *machine) error {
+	if err := m.startServer(ctx); err != nil {
+		return err
+	}
 	if m.up() {
 		return nil
 	}
@@ -263,7 +266,7 @@ func (b *breaker) heal(ctx context.Context) error {
 		all = append(all, m.disk.do("full", "off"), m.setClock(0))
 	}
 	for _, m := range b.net.machines {
-		if !m.up() {
+		if err := m.startServer(ctx); err != nil || !m.up() {
 			all = append(all, m.start(ctx))
 		}
 	}

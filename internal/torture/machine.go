@@ -31,6 +31,8 @@ type machine struct {
 	disk                  *disk
 	relays                []*relay
 	log                   string // file of what the program logs, of all its lives
+	// server keeps the ledger; nil where that is a file.
+	server *server
 
 	// faults is held by who breaks the machine: one fault at a time.
 	faults sync.Mutex
@@ -48,12 +50,23 @@ type machine struct {
 func (m *machine) start(ctx context.Context) error {
 	var err error
 	for range tries {
+		if err = m.startServer(ctx); err != nil {
+			pause(ctx, time.Second)
+			continue
+		}
 		if err = m.startOnce(ctx); err == nil || ctx.Err() != nil {
 			return err
 		}
 		pause(ctx, time.Second)
 	}
 	return err
+}
+
+func (m *machine) startServer(ctx context.Context) error {
+	if m.server == nil || m.server.up() {
+		return nil
+	}
+	return m.server.start(ctx)
 }
 
 func (m *machine) startOnce(ctx context.Context) error {
@@ -133,6 +146,14 @@ func (m *machine) kill() {
 	if life, ended := m.off(); life != nil {
 		_ = life.Process.Kill()
 		<-ended
+	}
+}
+
+// crash ends everything on the machine at once.
+func (m *machine) crash() {
+	m.kill()
+	if m.server != nil {
+		m.server.kill()
 	}
 }
 

@@ -36,8 +36,8 @@ type people struct {
 }
 
 // found makes the disks and the network by its ordinary ceremonies, and ends with all daemons stopped. Program is what
-// the daemons run from then on.
-func found(ctx context.Context, dir, faultfs, program string) (_ *network, err error) {
+// the daemons run from then on; served puts the states' ledgers into PostgreSQL.
+func found(ctx context.Context, dir, faultfs, program string, served bool) (_ *network, err error) {
 	n := &network{dir: dir, machines: map[string]*machine{}, people: map[string]*people{}}
 	defer func() {
 		if err != nil {
@@ -58,11 +58,53 @@ func found(ctx context.Context, dir, faultfs, program string) (_ *network, err e
 			return n, err
 		}
 	}
-	founded, err := testnet.Start(ctx, testnet.Options{Dir: dir, States: states(), Relay: n.relay, HubRelay: n.relay})
+	configure := func(state, config string) error {
+		if !served {
+			return nil
+		}
+		return n.serve(ctx, state, config)
+	}
+	founded, err := testnet.Start(ctx, testnet.Options{Dir: dir, States: states(), Relay: n.relay, HubRelay: n.relay, Configure: configure})
 	if err != nil {
 		return n, err
 	}
 	return n, errors.Join(n.adopt(ctx, founded), founded.Stop())
+}
+
+// serve puts a state's ledger into a PostgreSQL server on the same machine.
+func (n *network) serve(ctx context.Context, state, config string) error {
+	m := n.machines[state]
+	var err error
+	if m.server, err = newServer(ctx, m); err != nil {
+		return err
+	}
+	if err := settle(m.path("postgres.dsn"), []byte(m.server.dsn())); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return failed("found network", err)
+	}
+	const before, after = "\n  backend: sqlite\n", "\n  backend: postgres\n  postgres: {dsn_file: postgres.dsn}\n"
+	if !bytes.Contains(text, []byte(before)) {
+		return failed("found network", errors.New("the configuration names no ledger"))
+	}
+	return settle(config, bytes.Replace(text, []byte(before), []byte(after), 1))
+}
+
+// settle writes a file and syncs it: what an administrator wrote is on the disk, also where the power is cut later.
+func settle(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return failed("write file", err)
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	folder, ferr := os.Open(filepath.Dir(path))
+	if ferr == nil {
+		ferr = errors.Join(folder.Sync(), folder.Close())
+	}
+	return failed("write file", errors.Join(err, ferr))
 }
 
 // relay puts one before a door.
@@ -118,13 +160,11 @@ func (n *network) placeBus(founded *testnet.Network) error {
 	if err != nil {
 		return failed("found network", err)
 	}
-	f, err := os.OpenFile(n.machines[hubName].config, os.O_APPEND|os.O_WRONLY, 0o600)
+	text, err := os.ReadFile(n.machines[hubName].config)
 	if err != nil {
 		return failed("found network", err)
 	}
-	_, err = fmt.Fprintf(f, "\nadvertise_nats: %s\n", line)
-	// An administrator's file is on the disk when the programs start, also where the power is cut later.
-	return failed("found network", errors.Join(err, f.Sync(), f.Close()))
+	return settle(n.machines[hubName].config, fmt.Appendf(text, "\nadvertise_nats: %s\n", line))
 }
 
 // enlist logs the officers of a member in.
@@ -198,7 +238,7 @@ func (n *network) close() error {
 		}
 	}
 	for _, m := range n.machines {
-		m.kill()
+		m.crash()
 	}
 	for _, r := range n.relays {
 		r.close()

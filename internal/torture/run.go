@@ -89,8 +89,8 @@ type run struct {
 // Run tortures a network for so many minutes and returns what it found. An error is one of the torture program or its
 // machine, not of what is tortured: Usage "no-fuse" and "no-source" where it cannot work here.
 func Run(ctx context.Context, o Options) (Result, error) {
-	if o.Ledger != "sqlite" {
-		return Result{}, fault.New(fault.Usage, "no-ledger", "torture", "there is no ledger "+o.Ledger+" to torture yet")
+	if o.Ledger != "sqlite" && o.Ledger != "postgres" {
+		return Result{}, fault.New(fault.Usage, "no-ledger", "torture", "a ledger is sqlite or postgres, not "+o.Ledger)
 	}
 	dir, err := os.MkdirTemp("", "enlace-torture-")
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *run) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.net, err = found(ctx, filepath.Join(r.dir, "net"), faultfs, r.Program); err != nil {
+	if r.net, err = found(ctx, filepath.Join(r.dir, "net"), faultfs, r.Program, r.Ledger == "postgres"); err != nil {
 		return err
 	}
 	r.breaker = &breaker{net: r.net, note: r.tell, files: map[string]bool{}}
