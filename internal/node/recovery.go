@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/enlace-network/enlace/internal/alert"
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/broadcast"
 	"github.com/enlace-network/enlace/internal/bus"
@@ -91,6 +92,19 @@ func (s settledBus) Publish(ctx context.Context, subject string, frame []byte) e
 	return s.Client.Publish(ctx, subject, frame)
 }
 
+// settledPublisher lets nobody publish while the node recovers: it implements alert.Road.
+type settledPublisher struct {
+	*broadcast.Broadcaster
+	e *exchange.Exchange
+}
+
+func (s settledPublisher) Prepare(ctx context.Context, category authority.Category, rule directory.Rule, states []authority.State) (broadcast.Ready, error) {
+	if err := s.e.Ready(); err != nil {
+		return broadcast.Ready{}, err
+	}
+	return s.Broadcaster.Prepare(ctx, category, rule, states)
+}
+
 // shelf hands out attachments: those of directed messages to who lost them, those of alerts to who may have them. It
 // implements peer.Shelf. PROTOCOL 10.8, 10.12.
 type shelf struct {
@@ -163,6 +177,7 @@ var (
 	_ broadcast.Courier = settledCourier{}
 	_ broadcast.Bus     = settledBus{}
 	_ peer.Shelf        = shelf{}
+	_ alert.Road        = settledPublisher{}
 	_ peer.Lives        = (*exchange.Exchange)(nil)
 	_ exchange.Peers    = (*peer.Courier)(nil)
 )

@@ -37,7 +37,7 @@ func (d *daemon) openAlerts(ctx context.Context) error {
 		Directory: known{d.follower}, Bus: settledBus{d.bus, d.exchange}, Courier: settledCourier{d.courier, d.exchange}, Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
 	d.alerts, err = alert.New(ctx, alert.Options{
-		Node: d.parsed.node, Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring, Directory: known{d.follower}, Road: d.broadcast,
+		Node: d.parsed.node, Incarnation: incarnation, Ledger: d.ledger, Keys: d.ring, Directory: known{d.follower}, Road: settledPublisher{d.broadcast, d.exchange},
 		Exchange: d.exchange, Puller: d.courier, Gate: d.gate(), Lists: d.lists, FourEyes: d.parsed.fourEyes,
 		Sender: sender, Targets: targets, Clock: d.Clock, Random: d.Random, Log: d.Log,
 	})
