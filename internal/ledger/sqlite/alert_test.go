@@ -1,12 +1,8 @@
 package sqlite
 
 import (
-	"io/fs"
-	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -17,94 +13,6 @@ import (
 	"github.com/enlace-network/enlace/internal/ledger/records"
 	"github.com/enlace-network/enlace/internal/message"
 )
-
-// TestMigrationKeepsData makes a ledger as the first release did and opens it with this one.
-func TestMigrationKeepsData(t *testing.T) {
-	cfg := testConfig(t, t.TempDir())
-	m, c, identity := firstRelease(t, cfg)
-
-	l := openAt(t, cfg)
-	defer l.Close()
-	if l.Identity() != identity {
-		t.Errorf("identity = %+v, was %+v", l.Identity(), identity)
-	}
-	if found := verify(t, l); found.Events != 2 || found.Signed != 0 {
-		t.Errorf("evidence = %+v, want both events", found)
-	}
-	if err := l.View(t.Context(), func(r ledger.Reader) error {
-		got, err := r.Message(m.Key)
-		if err != nil || string(got.Envelope) != "envelope" {
-			t.Errorf("message = %+v, %v", got, err)
-		}
-		kept, err := r.Case(c.Conversation, c.Own)
-		if err != nil || kept.Cursor != 1 || kept.Title != c.Title {
-			t.Errorf("case = %+v, %v", kept, err)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Update(t.Context(), func(tx ledger.Tx) error {
-		a, err := tx.PutAlert(ledger.Alert{ID: factID(9), Own: c.Own, Issuer: c.Own})
-		b, err2 := tx.PutCase(c)
-		if a != 1 || b != 2 {
-			t.Errorf("cursors %d and %d, want 1 and 2", a, b)
-		}
-		return all(err, err2)
-	}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// firstRelease makes a ledger with the first migration alone, and records in it.
-func firstRelease(t *testing.T, cfg Config) (ledger.Message, ledger.Case, ledger.Identity) {
-	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	l := &Ledger{keys: cfg.Keys, vfsName: register(cfg)}
-	uri := "file:" + (&url.URL{Path: filepath.Join(cfg.Dir, "ledger.db")}).EscapedPath() + "?vfs=" + url.QueryEscape(l.vfsName)
-	conn, err := connect(uri, cfg.Key)
-	must(err)
-	must(prepareFile(conn))
-	released, err := fs.ReadFile(migrations, "migrations/00001_ledger.sql")
-	must(err)
-	must(migrate(t.Context(), conn, uri, cfg.Key, fstest.MapFS{"00001_ledger.sql": {Data: released}}))
-	if has, err := version(conn); has != 1 || err != nil {
-		t.Fatalf("version %d, %v", has, err)
-	}
-	identity, _, err := records.Identify(conn, records.Owner{Network: cfg.Network, Node: cfg.Node, Origin: cfg.Origin, Random: cfg.Random})
-	must(err)
-	log, err := ledger.OpenLog(identity.Origin, cfg.Keys, cfg.Random, records.NewReader(conn))
-	must(err)
-	log.Begin()
-	write := func(query string, args ...any) {
-		t.Helper()
-		_, err := conn.Exec(query, args...)
-		must(err)
-	}
-	event := func(e ledger.Event) {
-		t.Helper()
-		stored, err := log.Append(e)
-		must(err)
-		write("INSERT INTO event VALUES (?, ?, ?, ?, ?)", stored.Sequence, stored.Leaf, stored.Hashes, stored.Salt, stored.Detail)
-	}
-	own, err := authority.ParseName("mx/fgr")
-	must(err)
-	m := ledger.Message{Key: message.Key{Sender: own, ID: factID(1)}, Envelope: []byte("envelope")}
-	c := ledger.Case{Conversation: factID(1), Own: own, Title: "kept"}
-	event(cfg.Created)
-	write("INSERT INTO message VALUES (1, ?, ?, '', ?, ?, ?, '', 0, 0, 0, 0, ?)",
-		m.Key.ID, own.String(), m.Digest, m.Conversation, m.InReplyTo, m.Envelope)
-	write("INSERT INTO cases VALUES (?, ?, '', '', '', '', '', '', '', '', '', ?, '', '', 0, 0, 0, 0, 1)", c.Conversation, own.String(), c.Title)
-	event(ledger.Event{Time: time.Now(), Kind: "sent"})
-	_, err = conn.db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)
-	must(all(err, conn.close()))
-	return m, c, identity
-}
 
 // TestPlans runs the suite's questions on an empty ledger and looks at how each would be answered: through an index,
 // and in its order.
