@@ -536,6 +536,26 @@ func TestShowSaysItAll(t *testing.T) {
 	}
 }
 
+// TestShowSaysWhomToTelephone: the road in words, and where a message could not be delivered the numbers of who it was for.
+func TestShowSaysWhomToTelephone(t *testing.T) {
+	r := sampleRequest()
+	r.Steps[0].Delivery, r.Steps[0].Road = "UNDELIVERABLE", "mailbox"
+	r.Fallback = &operatorv1.AuthorityInfo{Name: "jm/jcf", Desks: []*operatorv1.DeskInfo{{Slug: "duty", TimeZone: "America/Jamaica", Phone_24_7: "+1 876"}}}
+	for _, want := range []string{"[mailbox]", "NOT DELIVERED", "jm/jcf", "desk duty", "+1 876"} {
+		if got := shown(t, r, "en"); !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+	r.Fallback.Desks = nil
+	if got := shown(t, r, "en"); !strings.Contains(got, "no contact card with a number is known") {
+		t.Errorf("nothing is said of a card that is absent:\n%s", got)
+	}
+	r.Fallback = nil
+	if got := shown(t, r, "en"); !strings.Contains(got, "names nobody to telephone") {
+		t.Errorf("nothing is said where nobody is named:\n%s", got)
+	}
+}
+
 // TestExerciseCannotBeMistaken: first and last line, in English and in the reader's words. Domain 4.1.
 func TestExerciseCannotBeMistaken(t *testing.T) {
 	for status, labels := range map[string]map[string]string{

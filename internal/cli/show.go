@@ -83,6 +83,7 @@ func (s sheet) request(r *operatorv1.GetRequestResponse) {
 	for _, step := range r.GetSteps() {
 		s.step(step)
 	}
+	s.fallback(r)
 	if r.GetDigest() != "" {
 		s.line("\nto approve exactly this: enlace request approve %s --digest %s", sum.GetId(), r.GetDigest())
 	}
@@ -206,6 +207,7 @@ func (s sheet) step(x *operatorv1.Step) {
 	s.field("message", x.GetMessageId())
 	s.field("released", clean(x.GetApproval()))
 	s.field("delivery", deliveryWords(x.GetDelivery()))
+	s.field("road", roadWords(x.GetRoad()))
 	if x.GetAttempts() > 0 && x.GetDelivery() == "QUEUED" {
 		s.field("attempts", fmt.Sprintf("%d, next %s, %s", x.GetAttempts(), when(x.GetNextAttempt()), or(clean(x.GetLastError()), "no error")))
 	}
@@ -310,6 +312,42 @@ func deliveryWords(state string) string {
 		return "could not be delivered in time; telephone [UNDELIVERABLE]"
 	}
 	return clean(state)
+}
+
+// roadWords say how a message went, or is being tried.
+func roadWords(road string) string {
+	switch road {
+	case "direct":
+		return "straight to the other node [direct]"
+	case "collect":
+		return "over a connection that the other node opened, since it cannot be called [collect]"
+	case "mailbox":
+		return "sealed, through the mailbox at the hub, since the nodes cannot reach each other [mailbox]"
+	}
+	return clean(road)
+}
+
+// fallback says whom to telephone where a message could not be delivered.
+func (s sheet) fallback(r *operatorv1.GetRequestResponse) {
+	undelivered := func(x *operatorv1.Step) bool { return x.GetDelivery() == "UNDELIVERABLE" }
+	f := r.GetFallback()
+	if f == nil && !slices.ContainsFunc(r.GetSteps(), undelivered) {
+		return
+	}
+	s.line("\nNOT DELIVERED: telephone, and send it again as a new request if it is still wanted")
+	if f == nil {
+		s.line("  this node's directory names nobody to telephone for it: ask the Secretariat")
+		return
+	}
+	s.field("authority", clean(f.GetName()))
+	numbers := false
+	for _, d := range f.GetDesks() {
+		s.desk(d)
+		numbers = numbers || d.GetPhone()+d.GetPhone_24_7()+d.GetSatellitePhone() != ""
+	}
+	if !numbers {
+		s.line("  no contact card with a number is known to this node: see `enlace directory show %s` for its state's other desks", clean(f.GetName()))
+	}
 }
 
 func resultWords(result string) string {

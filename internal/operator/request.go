@@ -144,13 +144,18 @@ func states() []message.State {
 		message.Acknowledged, message.Answered, message.Refused, message.Closed}
 }
 
-// GetRequest opens one request.
+// GetRequest opens one request. Where the newest message of ours in it could not be delivered, it says whom to telephone.
 func (d *Door) GetRequest(ctx context.Context, in *operatorv1.GetRequestRequest) (*operatorv1.GetRequestResponse, error) {
 	id, err := message.ParseID(in.GetId())
 	if err != nil {
 		return nil, err
 	}
-	return d.c.Requests.Show(ctx, callerFrom(ctx).Principal, id)
+	shown, err := d.c.Requests.Show(ctx, callerFrom(ctx).Principal, id)
+	if err != nil {
+		return nil, err
+	}
+	shown.Fallback = d.fallBackOf(ctx, shown)
+	return shown, nil
 }
 
 // AcknowledgeRequest takes a request on.
