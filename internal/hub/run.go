@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -76,7 +77,7 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 		return err
 	}
 	d := &daemon{Options: o, cfg: cfg}
-	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openBus, d.openDoor, d.openListener, d.openTiles} {
+	for _, open := range []func() error{d.openData, d.openKeys, d.openDirectory, d.openBus, d.openDoor, d.syncData, d.openListener, d.openTiles} {
 		if err := open(); err != nil {
 			return errors.Join(err, d.close())
 		}
@@ -95,6 +96,28 @@ func (d *daemon) close() error {
 func (d *daemon) openData() error {
 	if err := os.MkdirAll(d.cfg.Data, 0o700); err != nil {
 		return fault.Wrap(err, fault.Usage, "no-folder", opStart, "the data folder cannot be made: "+d.cfg.Data)
+	}
+	return nil
+}
+
+// syncData makes the names of the folders durable that were just made, before anything in them is acknowledged: a file that
+// is synced is lost in a power cut all the same where the name of its folder was not. P1.
+func (d *daemon) syncData() error {
+	entries, err := os.ReadDir(d.cfg.Data)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "no-folder", opStart, "the data folder cannot be read: "+d.cfg.Data)
+	}
+	folders := []string{filepath.Dir(d.cfg.Data), d.cfg.Data}
+	for _, e := range entries {
+		if e.IsDir() {
+			folders = append(folders, filepath.Join(d.cfg.Data, e.Name()))
+		}
+	}
+	for _, folder := range folders {
+		// What this account may not even read, it has made no folder in.
+		if err := syncFolder(folder); err != nil && !errors.Is(err, os.ErrPermission) {
+			return fault.Wrap(err, fault.Internal, "", opStart, "the folder cannot be synced: "+folder)
+		}
 	}
 	return nil
 }

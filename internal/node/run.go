@@ -111,7 +111,7 @@ const mostLives = 8
 func runLife(ctx context.Context, cfg Config, p parsed, o Options) error {
 	d := &daemon{Options: o, cfg: cfg, parsed: p}
 	for _, open := range []func(context.Context) error{
-		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.openListeners,
+		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.syncData, d.openListeners,
 	} {
 		if err := open(ctx); err != nil {
 			return errors.Join(err, d.close())
@@ -132,6 +132,28 @@ func (d *daemon) openData(context.Context) error {
 	for _, dir := range []string{d.cfg.Data, d.cfg.Attachments.Dir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fault.Wrap(err, fault.Internal, "", "open data", "the data directory cannot be made: "+dir)
+		}
+	}
+	return nil
+}
+
+// syncData makes the names of the folders durable that were just made, before anything in them is acknowledged: a file that
+// is synced is lost in a power cut all the same where the name of its folder was not. P1.
+func (d *daemon) syncData(context.Context) error {
+	entries, err := os.ReadDir(d.cfg.Data)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "", "open data", "the data directory cannot be read: "+d.cfg.Data)
+	}
+	folders := []string{filepath.Dir(d.cfg.Data), d.cfg.Data, filepath.Dir(d.cfg.Attachments.Dir)}
+	for _, e := range entries {
+		if e.IsDir() {
+			folders = append(folders, filepath.Join(d.cfg.Data, e.Name()))
+		}
+	}
+	for _, folder := range folders {
+		// What this account may not even read, it has made no folder in.
+		if err := syncFolder(folder); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
 		}
 	}
 	return nil
