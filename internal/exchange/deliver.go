@@ -476,6 +476,9 @@ func (d *deliveries) receipted(ctx context.Context, row ledger.Delivery, env sea
 	if err != nil {
 		return row, err
 	}
+	if err := e.ofLife(ctx, r); err != nil {
+		return row, err
+	}
 	stage, err := e.stageOf(r, row, env.Header)
 	if err != nil {
 		return row, err

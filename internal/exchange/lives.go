@@ -172,6 +172,24 @@ func twoIncarnations(from authority.Node) error {
 		WithHint("telephone its state: one of them has to go, and the other to begin again")
 }
 
+// ofLife refuses a receipt that an old life of a node has given since it was known here to be over. One from before is as
+// good as ever, whoever shows it: a restored node answers a repeat with it. PROTOCOL 8.2, 9.7.
+func (e *Exchange) ofLife(ctx context.Context, r message.Receipt) error {
+	var known ledger.Life
+	err := e.Ledger.View(ctx, func(rd ledger.Reader) error {
+		var err error
+		known, err = rd.Life(r.Node)
+		return err
+	})
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil && r.Incarnation.Counter < known.Incarnation.Counter && r.Time.After(known.Since.Add(message.MaxAhead)) {
+		err = oldIncarnation(r.Node)
+	}
+	return err
+}
+
 // reborn records a node's incarnation. To one that has begun anew is told again what its old life had confirmed.
 func (e *Exchange) reborn(tx ledger.Tx, l ledger.Life, anew bool) (after func(), err error) {
 	l.Since = e.Clock()

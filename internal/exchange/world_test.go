@@ -56,6 +56,16 @@ type side struct {
 	server  *wire.Server
 	cancel  context.CancelFunc
 	done    chan struct{}
+	// begin is a new incarnation to begin with; meddle comes between the side and what its peers give back.
+	begin  *ledger.Begin
+	meddle func(exchange.Peers) exchange.Peers
+}
+
+func (s *side) peers() exchange.Peers {
+	if s.meddle != nil {
+		return s.meddle(s.courier)
+	}
+	return s.courier
 }
 
 func (w *world) now() time.Time {
@@ -241,9 +251,10 @@ func (s *side) start() {
 	w.must(err)
 	s.Exchange = exchange.New(exchange.Options{
 		Node: s.node, NodeKey: sign.Fingerprint, Incarnation: s.ledger.Identity().Incarnation, Ledger: s.ledger, Keys: s.ring,
-		Directory: dir{w.current}, Courier: s.courier, Gate: everyone{}, Lists: lists, Spool: s.spool,
+		Directory: dir{w.current}, Courier: s.courier, Peers: s.peers(), Gate: everyone{}, Lists: lists, Spool: s.spool,
 		Clock: w.now, Random: rand.Reader, Log: zap.NewNop(),
 	})
+	w.must(s.Settle(context.Background()))
 	s.courier.Greet(s.Exchange, nil)
 	identity := wire.NodeIdentity(w.current, w.now)
 	s.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify), Changed: identity.Changed,
@@ -276,7 +287,7 @@ func (s *side) config(dir string) sqlite.Config {
 	cfg := sqlite.Config{
 		Dir: dir, Key: [32]byte(key), Network: w.current.Load().NetworkID(), Node: s.node,
 		Origin: "test/" + s.node.String(), Keys: ledger.Keys{Signer: note, Secret: [32]byte(salt)}, Random: rand.Reader,
-		Created: ledger.Event{Time: w.now(), Kind: "ledger-created", Actor: "node"},
+		Created: ledger.Event{Time: w.now(), Kind: "ledger-created", Actor: "node"}, Begin: s.begin,
 	}
 	if s.disk != nil {
 		cfg.VFS = s.disk
