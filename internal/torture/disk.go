@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/enlace-network/enlace/internal/fault"
 )
@@ -56,6 +57,7 @@ func mount(program, folder string) (*disk, error) {
 	}
 	d := &disk{process: exec.Command(program, folder)}
 	d.process.Stderr = os.Stderr
+	d.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // whoever interrupts us does not take the disk away before the end
 	in, err := d.process.StdinPipe()
 	if err != nil {
 		return nil, failed("mount disk", err)

@@ -77,7 +77,7 @@ func (m *machine) startOnce(ctx context.Context) error {
 	defer out.Close()
 	life := exec.Command(m.program, m.which, "--config", m.config, "--clock", m.clock)
 	life.Stdout, life.Stderr = out, out
-	life.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	life.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := life.Start(); err != nil {
 		return failed("start "+m.name, err)
 	}

@@ -22,6 +22,8 @@ const (
 	quietFor = 75 * time.Second
 	// reserve is kept of a run's time for its end.
 	reserve = 25 * time.Second
+	// readWithin is how long it may take to read what the officers of all states can see.
+	readWithin = time.Minute
 	// oldSample is how many cases of earlier rounds are read again in each check; the last check reads all.
 	oldSample = 40
 )
@@ -210,6 +212,7 @@ func (r *run) storm(ctx context.Context, round int, plan []Fault) {
 
 // stopped ends the nodes cleanly, reads their evidence, and starts them again: what waits is taken up at once then.
 func (r *run) stopped(ctx context.Context) []Violation {
+	r.tell("the nodes are stopped")
 	if err := r.net.stopNodes(); err != nil {
 		return []Violation{{Rule: "stop", State: "network", Text: err.Error(), Lasting: true}}
 	}
@@ -220,6 +223,7 @@ func (r *run) stopped(ctx context.Context) []Violation {
 	if found := CheckEvidence(r.history, logs, r.mayBeLost); len(found) > 0 || ctx.Err() != nil {
 		return found
 	}
+	r.tell("the evidence is sound")
 	return r.startAll(ctx)
 }
 
@@ -266,6 +270,8 @@ func (r *run) wanted(last bool) func(string) bool {
 
 // checked reads what officers see, and judges it.
 func (r *run) checked(ctx context.Context, wanted func(string) bool) []Violation {
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
 	views := map[string]View{}
 	for _, state := range states() {
 		view, err := r.readers[state].look(ctx, wanted)

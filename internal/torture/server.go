@@ -77,6 +77,7 @@ func confine(c *exec.Cmd) {
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getgid(), Size: 1}},
 		Setpgid:     true,
+		Pdeathsig:   syscall.SIGKILL,
 	}
 }
 
