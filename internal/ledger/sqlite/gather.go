@@ -31,6 +31,9 @@ func newGathering(base vfs.VFS) *gathering { return &gathering{VFS: base, runs: 
 // OpenFilename implements [vfs.VFSFilename].
 func (g *gathering) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	file, out, err := vfsutil.WrapOpenFilename(g.VFS, name, flags)
+	if err == nil && flags&vfs.OPEN_MAIN_DB != 0 {
+		return headed{file}, out, nil
+	}
 	if err != nil || flags&vfs.OPEN_WAL == 0 {
 		return file, out, err
 	}
