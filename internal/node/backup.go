@@ -211,9 +211,15 @@ func (w *backing) directory(context.Context) error {
 	folder := filepath.Join(w.d.cfg.Data, "directory")
 	var first, last []string
 	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
-		name := e.Name()
-		if err != nil || !e.Type().IsRegular() || strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".new") || name == "mend.log" {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it is gone meanwhile, or there is none yet
+			}
 			return err
+		}
+		name := e.Name()
+		if !e.Type().IsRegular() || strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".new") || name == "mend.log" {
+			return nil
 		}
 		if strings.HasSuffix(name, grows) {
 			last = append(last, path)
@@ -222,7 +228,7 @@ func (w *backing) directory(context.Context) error {
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return archiveFault(err)
 	}
 	for _, path := range slices.Concat(first, last) {
