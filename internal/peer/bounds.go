@@ -23,6 +23,10 @@ func Bound(o wire.ServerOptions) wire.ServerOptions {
 		peerv1.PeerService_DeliverFrames_FullMethodName: {PerSecond: 500, Burst: 2000},
 	}
 	o.Standing = map[string]bool{peerv1.PeerService_Collect_FullMethodName: true}
+	// What three colluding states may have here unfinished, and as much again once it is read.
+	o.Limits.Bytes = 24 << 20
+	// Two connections of 64 calls are what a node uses.
+	o.Limits.CallerCalls = 160
 	o.Limits.Arrivals = wire.Rate{PerSecond: 50, Burst: 512}
 	return o
 }

@@ -25,6 +25,19 @@ const (
 	perFrame = 128
 )
 
+// kept is what gRPC holds for a DATA frame of n bytes: beyond a kilobyte it reads into buffers of a few sizes, so a frame of
+// 1,025 bytes costs four times that.
+func kept(n int) int {
+	if n > 1<<10 {
+		for _, size := range []int{4 << 10, 16 << 10, 32 << 10} {
+			if n <= size {
+				return size + perFrame
+			}
+		}
+	}
+	return n + perFrame
+}
+
 // meter counts what comes in on one connection, call by call. gRPC must read without a buffer, so that the call whose
 // headers the tap sees is the one whose frame was read last.
 type meter struct {
@@ -122,7 +135,7 @@ type load struct {
 
 	mu    sync.Mutex
 	bytes int       // guarded by mu; of frames not yet handed to a handler
-	extra int       // guarded by mu; perFrame of each
+	extra int       // guarded by mu; what they cost beside
 	last  time.Time // guarded by mu; when bytes came
 	ended bool      // guarded by mu
 }
@@ -147,16 +160,16 @@ func (l *load) add(n int) {
 		return
 	}
 	for i, s := range l.shares {
-		if !s.take(n + perFrame) {
+		if !s.take(kept(n)) {
 			for _, taken := range l.shares[:i] {
-				taken.give(n + perFrame)
+				taken.give(kept(n))
 			}
 			l.cut(busy())
 			return
 		}
 	}
 	l.bytes += n
-	l.extra += perFrame
+	l.extra += kept(n) - n
 }
 
 // settle gives back what a message of n bytes held, once a stream's handler has it. The one message of a unary call
