@@ -143,7 +143,7 @@ func (m monitor) recovery(ctx context.Context) (*operatorv1.Component, error) {
 		if r.Files > 0 {
 			c.Text += fmt.Sprintf("; %d attachments are not here any more", r.Files)
 		}
-		c.Text += "; drafts written after the backup are lost"
+		c.Text += "; drafts written and alerts published after the backup are not here"
 		c.Healthy = len(r.Missing) == 0 && r.Files == 0 || m.d.Clock().Sub(r.Ended) > recoveryShown
 	}
 	return c, nil

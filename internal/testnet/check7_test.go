@@ -32,6 +32,9 @@ func TestLaptopRestoredAfterStorm(t *testing.T) {
 	before := s.request("mx", "jm/jcf", "")
 	s.arrives(before)
 	draft := s.drafted("mx", "jm/jcf")
+	s.subscribed("jm")
+	own := s.alerted("mx")
+	s.await("jm has mx's alert", func() bool { return strings.Contains(s.as("jm-duty", "alert ls"), own) })
 
 	s.run("enlace key recovery --out mx.recovery-key --passphrase-file pass --work-factor 10 --config mx/node.yaml")
 	s.as("mx-admin", "node backup --to mx.backup")
@@ -85,6 +88,10 @@ func TestLaptopRestoredAfterStorm(t *testing.T) {
 	}
 	s.await("mx has the alert again", func() bool { return strings.Contains(s.as("mx-duty", "alert ls"), alert) })
 	s.exchanges()
+	s.as("mx-approver", "alert cancel "+own+" --reason RESOLVED --text over")
+	s.await("jm hears that mx's alert is over", func() bool { return strings.Contains(s.as("jm-duty", "alert show "+own), "CANCELLED") })
+	next := s.alerted("mx")
+	s.await("jm has mx's next alert", func() bool { return strings.Contains(s.as("jm-duty", "alert ls"), next) })
 
 	// The old machine, on other doors: they would be taken where it stood.
 	s.moveDoors("mx-old")
