@@ -79,7 +79,7 @@ var _ ledger.Ledger = (*Ledger)(nil)
 // It refuses: a directory that another process uses (Conflict "in-use"), a wrong key (Denied "wrong-key"), a ledger of
 // another node or network (Conflict "other-node"), one whose evidence does not match its newest checkpoint (Conflict
 // "evidence-broken"), one written by a newer version (Usage "newer-version"). A refused ledger is left as it was, but for
-// a torn end of its -wal.
+// a torn end of its -wal, and for the -wal being copied into the database where the key was right.
 func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {
@@ -129,6 +129,9 @@ func trim(wal string) error {
 // load brings the database up to this version and starts its writer.
 func (l *Ledger) load(ctx context.Context, c *conn, uri string, cfg Config) error {
 	if err := prepareFile(c); err != nil {
+		return err
+	}
+	if err := settle(c); err != nil {
 		return err
 	}
 	files, err := fs.Sub(migrations, "migrations")
@@ -197,6 +200,22 @@ func prepareFile(c *conn) error {
 		return failed("make ledger", err)
 	}
 	return failed("make ledger", c.db.Exec("PRAGMA journal_mode=WAL"))
+}
+
+// settle copies into the database what a stop has left in the -wal, and empties it, before anything is written after it.
+//
+// Commits are padded to whole blocks before they are synced, so that none shares a block with a later one. A power cut
+// can take the padding that lay beyond the last sync; the next commit would then begin inside the last block of what is
+// acknowledged, and a second cut that tears it would take that with it. The engine syncs the -wal before it copies and
+// the database before it empties the -wal: a stop in between leaves both, and the next opening does it again.
+//
+// A disk without room leaves the -wal as it was: a node that does not start cannot make room.
+func settle(c *conn) error {
+	_, _, err := c.db.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	if err = failed("open ledger", err); fault.CodeOf(err) == "disk-full" {
+		return nil
+	}
+	return err
 }
 
 // migrate applies the migrations that this ledger has not seen. It reads the version itself: goose takes a table that
