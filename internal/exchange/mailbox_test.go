@@ -170,7 +170,11 @@ func TestReplayedMail(t *testing.T) {
 			}
 		}
 	}
-	again := w.mx.until(id, receipted)
+	// The oldest of them, a receipt that says RECEIVED, on a node that does nothing else meanwhile.
+	still := w.mx.build(func(opt *exchange.Options) { opt.Courier = unreached{} })
+	w.must(still.TakeMail(ctx, w.jm.node.State(), o.posted(w.mx.node)[0]))
+	again, err := still.Show(ctx, w.mx.actor(), id)
+	w.must(err)
 	if d := again.Steps[0].Deliveries[0]; d.State != string(ledger.Complete) || !d.Next.IsZero() || len(again.Steps) != 1 {
 		t.Errorf("after replays the delivery is %+v", d)
 	}
@@ -370,6 +374,27 @@ func (w *world) mailed(from, to *side, kind seal.ControlKind, body []byte) []byt
 	}, from.ring, nil)
 	w.must(err)
 	return c.Bytes
+}
+
+// One that was signed after the message had expired does not: the message is undeliverable, and stays so.
+func TestTooLateReceiptByMail(t *testing.T) {
+	w, o := byMail(t, func(authority.Node, int, bool, []byte) [][]byte { return nil })
+	id := w.sent()
+	w.mx.until(id, func(v exchange.View) bool {
+		return len(v.Steps) == 1 && v.Steps[0].Deliveries[0].Road == ledger.Mailbox
+	})
+	_, envelope := w.opened(o.posted(w.jm.node)[0], w.jm)
+	w.advance(message.Routine.ExpiresWithin() + message.UndeliverableAfter + time.Minute)
+	w.mx.Reachable(w.jm.node)
+	w.mx.until(id, state(message.Undeliverable))
+	ctx := context.Background()
+	w.must(w.jm.TakeMail(ctx, w.mx.node.State(), w.mailed(w.mx, w.jm, seal.MailEnvelope, envelope)))
+	if err := w.mx.TakeMail(ctx, w.jm.node.State(), o.posted(w.mx.node)[0]); fault.CodeOf(err) != "too-late" {
+		t.Errorf("a receipt from after the expiry: %v", err)
+	}
+	if v := w.mx.until(id, state(message.Undeliverable)); v.Steps[0].Deliveries[0].State != string(ledger.Undeliverable) {
+		t.Errorf("the delivery is %+v", v.Steps[0].Deliveries[0])
+	}
 }
 
 // A receipt that was signed before the message expired ends its being undeliverable, by mail too. DESIGN 7; PROTOCOL 8.2.
