@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/fault"
@@ -30,9 +31,10 @@ type lease struct {
 	holder string
 	length time.Duration
 
-	mu    sync.Mutex // over the line of the keeper, and the token as it changes
-	line  *conn
-	token int64
+	mu   sync.Mutex // over the line of the keeper, and who changes the token
+	line *conn
+	// token is read without waiting for a renewal that runs.
+	token atomic.Int64
 
 	once sync.Once
 	lost chan struct{} // closed when the lease is lost, after why was written
@@ -123,7 +125,10 @@ func (l *lease) take(c *conn, condition string, args ...any) (bool, error) {
 	}
 	if err == nil {
 		// A stop here and the lease runs out, held by nobody.
-		err = c.do("COMMIT")
+		c.warned = false
+		if err = c.do("COMMIT"); err == nil && c.warned {
+			err = fault.New(fault.Retry, "storage-failed", "take lease", "the database server has not waited for its standby")
+		}
 	}
 	if err != nil || !held {
 		if c.inside() {
@@ -131,15 +136,8 @@ func (l *lease) take(c *conn, condition string, args ...any) (bool, error) {
 		}
 		return false, err
 	}
-	l.token = token
+	l.token.Store(token)
 	return true, nil
-}
-
-// current is the token to write under.
-func (l *lease) current() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.token
 }
 
 // connect opens the keeper's line where there is none.
@@ -182,7 +180,7 @@ func (l *lease) renew(ctx context.Context) error {
 		return err
 	}
 	n, err := l.line.Exec("UPDATE lease SET expires = clock_timestamp() + ? * interval '1 millisecond' WHERE token = ? AND holder = ?",
-		l.length.Milliseconds(), l.token, l.holder)
+		l.length.Milliseconds(), l.token.Load(), l.holder)
 	if err == nil && n == 0 {
 		err = notActive()
 	}

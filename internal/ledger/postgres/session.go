@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ func startSession(ctx context.Context, patience context.Context, l *lease) (*ses
 		return nil, err
 	}
 	var err error
-	s.token = l.current()
+	s.token = l.token.Load()
 	s.number, _, err = s.conn.number("SELECT number FROM committed")
 	return s, err
 }
@@ -84,7 +85,7 @@ func (s *session) Begin() error {
 }
 
 func (s *session) begin() error {
-	s.token = s.lease.current()
+	s.token = s.lease.token.Load()
 	tag, err := s.command(fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT FROM lease WHERE token = %d FOR KEY SHARE", s.token))
 	if err != nil {
 		if s.inside() {
@@ -121,15 +122,16 @@ func (s *session) settle(ctx context.Context) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
+	var lost error
+	if !held {
+		lost = notActive()
+		s.lease.lose(lost)
+	}
 	done, found, err := baseAfter(s.conn, s.token)
 	if err != nil || !found {
-		return -1, err
+		return -1, errors.Join(lost, err)
 	}
-	if !held {
-		s.lease.lose(notActive())
-		return done, notActive()
-	}
-	return done, nil
+	return done, lost
 }
 
 func (s *session) Savepoint() error  { return s.do("SAVEPOINT job") }

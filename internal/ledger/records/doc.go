@@ -9,7 +9,7 @@
 // The SQL is what both engines speak: arguments are "?"; a replacement is INSERT ... ON CONFLICT (key) DO UPDATE, whose
 // conditions name the table (receipt.digest = excluded.digest); numbers given by the engine come back with RETURNING;
 // sums are CAST AS BIGINT; the column "user" stands in quotes. Two words are SQLite's own, because its planner wants them
-// as they are, and other engines translate them: x” is the empty blob, INDEXED BY names the index to walk. Columns are
+// as they are, and other engines translate them: the literal of the empty blob, as in PutReceipt, and INDEXED BY. Columns are
 // of three kinds: integer (64 bits; flags and times in milliseconds too), text in UTF-8, sorted by bytes, and blob.
 //
 // What is personal or content, and not sent to the network sealed or signed, is written with [Cell] values: an engine
