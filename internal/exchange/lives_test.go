@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -216,9 +217,22 @@ func TestGivenBack(t *testing.T) {
 		w.must(err)
 		mx.until(id, func(v exchange.View) bool { return v.State != message.Delivered })
 	}
+	comp := w.composition()
+	comp.From, comp.To = jm.name, mx.name
+	theirs, err := jm.Create(ctx, jm.actor(), comp)
+	w.must(err)
+	file := bytes.Repeat([]byte("a face"), 100_000)
+	_, err = jm.AddAttachment(ctx, jm.actor(), theirs, &formatv1.AttachmentNote{Name: "photo"}, bytes.NewReader(file))
+	w.must(err)
+	_, err = jm.Send(ctx, jm.actor(), theirs)
+	w.must(err)
+	mx.until(theirs, func(v exchange.View) bool { return len(v.Attachments) == 1 && v.Attachments[0].Complete })
+	jm.until(theirs, state(message.Delivered))
+	_, err = mx.Acknowledge(ctx, mx.actor(), theirs, &formatv1.Acknowledgement{ExpectedAt: w.now().Add(24 * time.Hour).UnixMilli()})
+	w.must(err)
 	w.advance(20 * time.Minute) // the copy is older than the margin for clocks
 	was := map[message.ID]exchange.View{}
-	for _, id := range []message.ID{early, draft, late} {
+	for _, id := range []message.ID{early, draft, late, theirs} {
 		was[id] = mx.until(id, receiptedWhole)
 		jm.until(id, receiptedWhole)
 	}
@@ -250,6 +264,13 @@ func TestGivenBack(t *testing.T) {
 			t.Errorf("%s came back as %+v with %d steps, was %+v with %d", id, got.Summary, len(got.Steps), want.Summary, len(want.Steps))
 		}
 	}
+	v := mx.until(theirs, func(v exchange.View) bool { return v.Attachments[0].Complete })
+	plain, _, err := mx.OpenAttachment(ctx, mx.actor(), theirs, v.Attachments[0].Message, 0)
+	w.must(err)
+	if got, err := io.ReadAll(plain); err != nil || !bytes.Equal(got, file) {
+		t.Errorf("the file came back as %d bytes, %v", len(got), err)
+	}
+	w.must(plain.Close())
 	after := receiptsIn(w, mx)
 	for key, r := range before {
 		if !bytes.Equal(after[key], r) {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -234,6 +235,13 @@ type everyone struct{}
 
 func (everyone) Allow(context.Context, exchange.Actor, string, exchange.Resource) error { return nil }
 
+// files hands out what was sent, to who lost it.
+type files struct{ *exchange.Exchange }
+
+func (f files) SealedFile(ctx context.Context, from authority.Node, ref message.AttachmentRef, offset uint64) (io.ReadCloser, error) {
+	return f.SealedOut(ctx, from, ref, offset)
+}
+
 // start opens ledger and door and runs the courier.
 func (s *side) start() {
 	w := s.w
@@ -259,7 +267,7 @@ func (s *side) start() {
 	identity := wire.NodeIdentity(w.current, w.now)
 	s.server = wire.NewServer(wire.ServerOptions{TLS: source.ServerTLS(identity.Verify), Changed: identity.Changed,
 		Authorise: identity.Authorise(func(wire.Peer, string) error { return nil }), Log: zap.NewNop()})
-	peer.Register(s.server, s.Exchange, nil, nil, nil)
+	peer.Register(s.server, s.Exchange, nil, files{s.Exchange}, nil)
 	go func() { _ = s.server.Serve(s.listen) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})

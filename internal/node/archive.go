@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
-	"time"
 
 	"github.com/enlace-network/enlace/internal/fault"
 )
@@ -195,6 +194,3 @@ func archiveFault(err error) error {
 	}
 	return fault.Wrap(err, fault.Internal, "", opBackup, "the backup cannot be written")
 }
-
-// taken is the time in a head.
-func (h BackupHead) taken() time.Time { return time.UnixMilli(h.Time).UTC() }

@@ -109,6 +109,8 @@ type restoring struct {
 	small  map[string][]byte
 	ring   *keyring.Ring
 	result RestoreResult
+	// unlock is the unlock file that was made.
+	unlock string
 	// folders are those that were made, to be synced.
 	folders map[string]bool
 }
@@ -231,6 +233,7 @@ func (r *restoring) keys() error {
 		if unlock, err = keyring.NewUnlockFile(r.Unlock.File); err != nil {
 			return err
 		}
+		r.unlock = r.Unlock.File
 	}
 	var err error
 	r.ring, err = keyring.Adopt(filepath.Join(r.Dir, keysFolder, keysFile), r.small[archivedKeys], r.small[archivedUnlock], unlock)
@@ -416,6 +419,9 @@ func (c Config) elsewhere() []string {
 }
 
 func (r *restoring) undo() {
+	if r.unlock != "" {
+		_ = os.Remove(r.unlock) // nothing was ever locked by it that anyone relies on
+	}
 	entries, err := os.ReadDir(r.Dir)
 	if err != nil {
 		return
