@@ -352,3 +352,38 @@ func receiptsIn(w *world, s *side) map[message.Key][]byte {
 	}))
 	return all
 }
+
+// TestReceiptOfOldLife: a receipt that a life gave after it was known to be over proves nothing; one from before is as good as
+// ever. PROTOCOL 8.2, 9.7.
+func TestReceiptOfOldLife(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		want  ledger.DeliveryState
+	}{
+		"from before": {0, ledger.Complete},
+		"from after":  {2 * message.MaxAhead, ledger.Queued},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ctx := context.Background()
+			w.jm.stop()
+			w.mx.stopLoop()
+			w.must(w.mx.ledger.Update(ctx, func(tx ledger.Tx) error {
+				return tx.PutLife(ledger.Life{Node: w.jm.node, Incarnation: message.Incarnation{Counter: 2, Random: [8]byte{2}}, Hello: []byte("x"), Since: w.now()})
+			}))
+			given := w.now().Add(c.after)
+			w.advance(c.after)
+			id := w.sent()
+			env := w.outgoingOf(id)
+			old := &scripted{receipts: func(int) []byte {
+				return w.receiptOf(env.Header, message.StageOf{Authority: w.jm.name, Stage: message.Complete}, given)
+			}}
+			w.running(w.mx.build(func(o *exchange.Options) { o.Courier = old }))
+			if c.want == ledger.Complete {
+				w.mx.until(id, state(message.Delivered))
+				return
+			}
+			w.settled(env.Header.Key(), c.want)
+		})
+	}
+}
