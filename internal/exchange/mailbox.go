@@ -62,6 +62,7 @@ type mailroom struct {
 
 	mu     sync.Mutex
 	posted map[jobName]posting                 // guarded by mu
+	gates  map[boxName]*sync.Mutex             // guarded by mu; one for each node of the directory that was written to
 	boxes  map[boxName]boxNote                 // guarded by mu
 	relays map[message.AttachmentRef]*relay    // guarded by mu; transfers that we send
 	feeds  map[message.AttachmentRef]*feed     // guarded by mu; transfers that we receive
@@ -82,11 +83,12 @@ type boxName struct {
 
 type boxNote struct {
 	MailboxStanding
-	at time.Time
+	err error
+	at  time.Time
 }
 
 func newMailroom(e *Exchange) *mailroom {
-	return &mailroom{e: e, posted: map[jobName]posting{}, boxes: map[boxName]boxNote{},
+	return &mailroom{e: e, posted: map[jobName]posting{}, boxes: map[boxName]boxNote{}, gates: map[boxName]*sync.Mutex{},
 		relays: map[message.AttachmentRef]*relay{}, feeds: map[message.AttachmentRef]*feed{}, gaps: map[message.AttachmentRef]time.Time{}}
 }
 
@@ -182,23 +184,39 @@ func mailboxFull() error {
 	return fault.New(fault.Retry, "mailbox-full", "post mail", "the mailbox at the hub is full")
 }
 
-// standing asks how a box stands, as seldom as a lively sender can do with. What was posted since is counted.
+// standing asks how a box stands, as seldom as a lively sender can do with: one asks for all that wait for the answer, and
+// one that gets none waits for all. What was posted since is counted.
 func (m *mailroom) standing(ctx context.Context, name boxName) (MailboxStanding, error) {
+	gate := m.gate(name)
+	gate.Lock()
+	defer gate.Unlock()
 	m.mu.Lock()
-	note, known := m.boxes[name]
+	note := m.boxes[name]
 	m.mu.Unlock()
 	age := m.e.Clock().Sub(note.at)
-	if known && age < standingFor && (age < fullFor || note.takes(message.MaxMail)) {
-		return note.MailboxStanding, nil
+	if age >= 0 && age < standingFor && (note.err != nil || age < fullFor || note.takes(message.MaxMail)) {
+		return note.MailboxStanding, note.err
 	}
 	s, err := m.e.Mail.Standing(ctx, name.node, name.bulk)
-	if err != nil {
-		return MailboxStanding{}, err
+	if ctx.Err() != nil {
+		return s, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.boxes[name] = boxNote{s, m.e.Clock()}
-	return s, nil
+	m.boxes[name] = boxNote{s, err, m.e.Clock()}
+	return s, err
+}
+
+// gate is held while a box is asked about.
+func (m *mailroom) gate(name boxName) *sync.Mutex {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.gates[name]
+	if g == nil {
+		g = &sync.Mutex{}
+		m.gates[name] = g
+	}
+	return g
 }
 
 // seal makes one mail: a control envelope signed by this node and sealed to the other. PROTOCOL 10.11.

@@ -29,8 +29,11 @@ type office struct {
 	seen map[authority.Node][][]byte
 	// treat says what becomes of the n-th mail for a node, from 0; nil: it is carried. Guarded by mu.
 	treat func(to authority.Node, n int, bulk bool, mail []byte) [][]byte
-	wg    sync.WaitGroup
-	ended chan struct{}
+	// asked counts the questions after boxes, and silent makes them fail; guarded by mu.
+	asked  int
+	silent bool
+	wg     sync.WaitGroup
+	ended  chan struct{}
 }
 
 // pile is what waits for one node.
@@ -56,6 +59,10 @@ func (c counter) Open() bool { return true }
 func (c counter) Standing(context.Context, authority.Node, bool) (exchange.MailboxStanding, error) {
 	c.o.mu.Lock()
 	defer c.o.mu.Unlock()
+	c.o.asked++
+	if c.o.silent {
+		return exchange.MailboxStanding{}, fault.New(fault.Retry, "timeout", "test", "the hub says nothing")
+	}
 	return exchange.MailboxStanding{Made: c.o.made, MaxMessages: 1 << 20, MaxBytes: 1 << 40}, nil
 }
 
@@ -238,6 +245,32 @@ func TestLostMail(t *testing.T) {
 	w.advance(time.Minute)
 	w.mx.Reachable(w.jm.node) // looked at now, not after the pause
 	w.mx.until(id, receipted)
+}
+
+// A hub that does not say how a box stands is asked once for all that waits, not once for each.
+func TestSilentHub(t *testing.T) {
+	w, o := byMail(t, nil)
+	o.mu.Lock()
+	o.silent = true
+	o.mu.Unlock()
+	var all []message.ID
+	for range 12 {
+		all = append(all, w.sent())
+	}
+	for _, id := range all {
+		w.mx.until(id, func(v exchange.View) bool { return len(v.Steps) == 1 && v.Steps[0].Deliveries[0].Attempts > 0 })
+	}
+	o.mu.Lock()
+	if o.asked > 3 {
+		t.Errorf("the hub was asked %d times", o.asked)
+	}
+	o.silent = false
+	o.mu.Unlock()
+	w.advance(time.Minute)
+	w.mx.Reachable(w.jm.node)
+	for _, id := range all {
+		w.mx.until(id, receipted)
+	}
 }
 
 // Slices that are lost, doubled and out of order come again, and the file is whole. PROTOCOL 10.11.
