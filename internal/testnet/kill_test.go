@@ -44,6 +44,7 @@ func (s *site) survives() {
 	mx, jm := s.member("mx", "mx/fgr"), s.member("jm", "jm/jcf")
 	seed := uint64(time.Now().UnixNano())
 	s.t.Logf("seed %d", seed)
+	s.t.Cleanup(s.testify)
 	stream := &stream{from: mx, to: jm, asked: map[string]string{}}
 	var writing sync.WaitGroup
 	killed := make(chan struct{})
@@ -53,6 +54,25 @@ func (s *site) survives() {
 	writing.Wait()
 	s.t.Logf("%d of %d requests were acknowledged to the officer", len(stream.acknowledged), len(stream.asked))
 	s.nothingLost(mx, jm, stream)
+}
+
+// lastWords is how much of a log a failed test shows.
+const lastWords = 8 << 10
+
+// testify has every daemon of a failed test say what became of it: its status, and the end of its log.
+func (s *site) testify() {
+	if !s.t.Failed() {
+		return
+	}
+	for name, d := range s.daemons {
+		log := d.logged()
+		s.t.Logf("%s, the end of its log:\n%s", name, log[max(0, len(log)-lastWords):])
+		if name == "hub" || d.process == nil {
+			continue
+		}
+		out, err := s.try("enlace --profile " + name + "-admin --json doctor")
+		s.t.Logf("%s, its status: %s, %v", name, out, err)
+	}
 }
 
 // nothingLost looks at both sides after all of it.
@@ -67,7 +87,8 @@ func (s *site) nothingLost(mx, jm *testnet.Member, stream *stream) {
 	for _, id := range stream.acknowledged {
 		r, err := mx.Await(t.Context(), mx.Officer, id, testnet.Receipted)
 		if err != nil {
-			t.Fatal(err)
+			now, err2 := mx.Officer.Requests.GetRequest(t.Context(), &operatorv1.GetRequestRequest{Id: id})
+			t.Fatalf("%s: %v; it is %v, %v", id, err, now, err2)
 		}
 		for _, rec := range r.GetSteps()[0].GetReceipts() {
 			if !rec.GetVerified() || rec.GetStage() != "COMPLETE" {

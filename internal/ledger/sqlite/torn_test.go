@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/enlace-network/enlace/internal/message"
 )
 
@@ -107,6 +109,42 @@ func secondCut(t *testing.T, cfg Config, key message.Key) {
 				t.Errorf("block %d of %s torn: what was acknowledged is not there", at/block, name)
 			}
 			again.Close()
+		}
+	}
+}
+
+// TestTornCopy: the power is cut while the -wal is copied into the database, and one page is there in part, the first
+// and the last of the file among them. The -wal still has them all. P1.
+func TestTornCopy(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	l := openAt(t, cfg)
+	defer l.Close()
+	for n := range facts {
+		if _, err := fact(l, n, envelope(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, whole := killed(t, cfg), filepath.Join(cfg.Dir, "ledger.db")
+	l.copyWAL(t, sqlite3.CHECKPOINT_FULL)
+	copied, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{0, block, len(copied) - block} {
+		for torn := 512; torn < block; torn += 3 * 512 {
+			cut := killed(t, before)
+			b, err := os.ReadFile(filepath.Join(cut.Dir, "ledger.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, make([]byte, max(0, at+torn-len(b)))...)
+			copy(b[at:], copied[at:at+torn])
+			if err := os.WriteFile(filepath.Join(cut.Dir, "ledger.db"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := soundness(t, cut); err != nil {
+				t.Errorf("page %d torn at %d: %v", at/block+1, torn, err)
+			}
 		}
 	}
 }
