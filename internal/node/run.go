@@ -114,6 +114,9 @@ func runLife(ctx context.Context, cfg Config, p parsed, o Options) error {
 		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.syncData, d.openListeners,
 	} {
 		if err := open(ctx); err != nil {
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				err = nil // a standby that was told to wait no more
+			}
 			return errors.Join(err, d.close())
 		}
 	}
