@@ -288,6 +288,15 @@ func TestGivenBack(t *testing.T) {
 		}
 		return err
 	}))
+	if _, err := mx.Send(ctx, mx.actor(), draft); err == nil {
+		t.Error("what was sent before can be sent again")
+	}
+	w.must(mx.ledger.View(ctx, func(r ledger.Reader) error {
+		if _, err := r.Draft(draft); !fault.Is(err, fault.NotFound) {
+			t.Errorf("the draft of what was sent is still there: %v", err)
+		}
+		return nil
+	}))
 	// It is as any other now.
 	next := w.sent()
 	jm.until(next, state(message.Delivered))
