@@ -123,7 +123,11 @@ func (c *checker) acknowledged(s Said) {
 		return
 	}
 	switch n := count(c.seen.Views[s.From][s.Case], s.ID); {
-	case n == 0 && !c.seen.MayBeLost(s):
+	case n == 0 && c.seen.MayBeLost(s):
+		if s.To != "" && count(c.seen.Views[s.To][s.Case], s.ID) > 0 {
+			c.add("unreturned", s.From, s.ID, false, "the %s is gone with its sender's machine, and its receiver has it still", s.Kind)
+		}
+	case n == 0:
 		c.add("lost", s.From, s.ID, true, "the acknowledged %s of case %s is gone at its sender", s.Kind, s.Case)
 	case n > 1:
 		c.add("twice", s.From, s.ID, true, "the %s is there %d times at its sender", s.Kind, n)
@@ -287,7 +291,7 @@ func (c *checker) alertHeld(state string, one Case) {
 			}
 		}
 		// A holder's copy is locked once the alert is cancelled, the issuer's is not.
-		if there.Status != one.Status || there.Content != "" && there.Content != one.Content {
+		if (there.Status != one.Status || there.Content != "" && there.Content != one.Content) && !c.partlyLost(one.ID) {
 			c.add("disagree", other, one.ID, false, "the alert is %s at %s and %s here", one.Status, state, there.Status)
 		}
 		switch held := one.Holders[other]; {
@@ -297,6 +301,11 @@ func (c *checker) alertHeld(state string, one Case) {
 			c.add("pending", state, newest.ID, held == "REFUSED", "%s has %q as answer to the %s", other, held, newest.Kind)
 		}
 	}
+}
+
+// partlyLost: a message of this case may be gone with the machine of its sender, who then knows less than the others.
+func (c *checker) partlyLost(id string) bool {
+	return slices.ContainsFunc(c.said, func(s Said) bool { return s.Case == id && c.seen.MayBeLost(s) })
 }
 
 // Evidence is what the log of a stopped node says.
@@ -315,8 +324,8 @@ type Evidence struct {
 }
 
 // CheckEvidence holds the logs of stopped nodes against what was seen of them, against each other, and against what was
-// acknowledged. P3, P14.
-func CheckEvidence(h *History, logs map[string]Evidence, mayBeLost func(Said) bool) []Violation {
+// acknowledged. The log of a state that was restored has begun again, so only what is in it is held against itself. P3, P14.
+func CheckEvidence(h *History, logs map[string]Evidence, restored map[string]bool) []Violation {
 	c := &checker{}
 	issued := map[string]bool{}
 	for _, log := range logs {
@@ -335,7 +344,7 @@ func CheckEvidence(h *History, logs map[string]Evidence, mayBeLost func(Said) bo
 			}
 		}
 		for d, id := range log.Held {
-			if !issued[d] {
+			if !issued[d] && len(restored) == 0 {
 				c.add("receipt", state, id, true, "it holds a receipt %.12s that no node has on record", d)
 			}
 		}
@@ -346,7 +355,9 @@ func CheckEvidence(h *History, logs map[string]Evidence, mayBeLost func(Said) bo
 		}
 	}
 	for _, s := range h.Said() {
-		c.onRecord(s, logs, mayBeLost)
+		if !restored[s.From] && !restored[s.To] {
+			c.onRecord(s, logs)
+		}
 	}
 	return c.found
 }
@@ -355,9 +366,9 @@ func CheckEvidence(h *History, logs map[string]Evidence, mayBeLost func(Said) bo
 const zeroRoot = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // onRecord: an acknowledged message is on record at its sender, and a receipted one at its receiver.
-func (c *checker) onRecord(s Said, logs map[string]Evidence, mayBeLost func(Said) bool) {
+func (c *checker) onRecord(s Said, logs map[string]Evidence) {
 	at, ok := logs[s.From]
-	if !ok || at.Broken != "" || !s.Acknowledged || mayBeLost(s) {
+	if !ok || at.Broken != "" || !s.Acknowledged {
 		return
 	}
 	kind := "submitted"

@@ -63,6 +63,10 @@ func TestCheck(t *testing.T) {
 	for _, test := range []change{
 		{"as it should be", "", func(map[string]View, *Seen) {}},
 		{"gone at its sender", "lost at mx: m1", func(v map[string]View, _ *Seen) { delete(v["mx"], "c1") }},
+		{"gone with its machine, and not returned", "unreturned at mx: m1", func(v map[string]View, s *Seen) {
+			s.MayBeLost = func(s Said) bool { return s.ID == "m1" }
+			delete(v["mx"], "c1")
+		}},
 		{"gone at its receiver", "receipt at mx: m1", func(v map[string]View, _ *Seen) { delete(v["jm"], "c1") }},
 		{"twice in the list", "twice at jm: c1", whole("jm", "c1", func(c *Case) { c.Listed = 2 })},
 		{"twice at its receiver", "twice at jm: m1", whole("jm", "c1", func(c *Case) { c.Steps = append(c.Steps, c.Steps[0]) })},
@@ -180,7 +184,7 @@ func TestCheckEvidence(t *testing.T) {
 				"jm": {State: "jm", Size: 5, Recorded: map[string]int{"received m1": 1}, Issued: map[string]string{"x1": "m1"}},
 			}
 			test.change(logs)
-			checkFound(t, CheckEvidence(h, logs, func(Said) bool { return false }), test.want)
+			checkFound(t, CheckEvidence(h, logs, nil), test.want)
 		})
 	}
 }

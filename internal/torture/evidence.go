@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"path/filepath"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
@@ -93,7 +92,7 @@ func (n *network) ledger(ctx context.Context, state string) (opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := keyring.Open(m.path("keys", "keyring.age"), keyring.UnlockFile(filepath.Join(n.dir, state+".unlock")))
+	ring, err := keyring.Open(m.path("keys", "keyring.age"), keyring.UnlockFile(m.unlock))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 )
@@ -103,6 +105,14 @@ func (h *History) Status(at time.Duration, state, what, status string) {
 		h.back = append(h.back, Violation{Rule: "backwards", State: state, Message: what, Lasting: true,
 			Text: fmt.Sprintf("seen as %s, and later, at %s, as %s", before, at.Round(time.Millisecond), status)})
 	}
+}
+
+// Forget drops what was seen of a state: it was put back to an earlier one.
+func (h *History) Forget(state string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.DeleteFunc(h.seen, func(name, _ string) bool { return strings.HasPrefix(name, state+" ") })
+	maps.DeleteFunc(h.roots, func(r SeenRoot, _ bool) bool { return r.State == state })
 }
 
 // Backwards is what was seen going backwards.

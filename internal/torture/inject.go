@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,13 +26,19 @@ const (
 
 // breaker carries faults out.
 type breaker struct {
-	net *network
-	// note is told of each, for people.
+	net     *network
+	history *History
+	// since is how long the run goes on.
+	since func() time.Duration
+	// note is told of each fault, for people.
 	note func(format string, args ...any)
+
+	fast atomic.Bool // a clock was fast in this round
 
 	mu     sync.Mutex
 	failed []Violation     // guarded by mu; what did not come back
 	files  map[string]bool // guarded by mu; states with a file that was changed
+	losses []loss          // guarded by mu
 }
 
 // befall carries out the faults of one round, each at its time, and returns when all are over.
@@ -96,6 +103,8 @@ func (b *breaker) one(ctx context.Context, f Fault, m *machine) error {
 		return b.full(ctx, f, m)
 	case faultClock:
 		return b.wrongClock(ctx, f, m)
+	case faultRestore:
+		return b.oldBackup(ctx, f, m)
 	case faultFlipFile:
 		b.flipArriving(ctx, f, m)
 		return nil
@@ -145,15 +154,18 @@ func (b *breaker) revive(ctx context.Context, m *machine) error {
 }
 
 func (b *breaker) wrongClock(ctx context.Context, f Fault, m *machine) error {
-	d := clockJump
+	right, d := time.Duration(b.net.ahead.Load()), clockJump
 	if f.Seed%2 == 0 {
 		d = -d
 	}
-	if err := m.setClock(d); err != nil {
+	if d > 0 {
+		b.fast.Store(true)
+	}
+	if err := m.setClock(right + d); err != nil {
 		return err
 	}
 	pause(ctx, f.For)
-	return m.setClock(0)
+	return m.setClock(right)
 }
 
 // link changes the weather before the doors of a machine.
@@ -257,13 +269,17 @@ func flipAny(dir string, seed uint64) error {
 	return nil
 }
 
-// heal ends whatever is left of the faults, and starts what does not run.
+// heal ends whatever is left of the faults, and starts what does not run. Where a clock was fast, time passes for all until
+// the others have come to where it was: what is dated more than five minutes ahead waits that long, as it should.
 func (b *breaker) heal(ctx context.Context) error {
 	var all []error
 	for _, m := range b.net.machines {
 		m.set(weather{})
 		m.signal(syscall.SIGCONT)
-		all = append(all, m.disk.do("full", "off"), m.setClock(0))
+		all = append(all, m.disk.do("full", "off"))
+	}
+	if b.fast.Swap(false) {
+		all = append(all, b.net.letPass(clockJump))
 	}
 	for _, m := range b.net.machines {
 		if err := m.startServer(ctx); err != nil || !m.up() {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/enlace-network/enlace/internal/keyring"
 )
 
 const (
@@ -31,6 +33,9 @@ type machine struct {
 	disk                  *disk
 	relays                []*relay
 	log                   string // file of what the program logs, of all its lives
+	// unlock opens the node's keys, recovery its backups.
+	unlock   string
+	recovery *keyring.RecoveryKey
 	// server keeps the ledger; nil where that is a file.
 	server *server
 

@@ -35,6 +35,7 @@ func Main(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.StringVar(&s.plant, "plant", "", "plant this bug in the daemons first; \"seed\" = one chosen by the seed")
 	flags.StringVar(&s.all, "plants", "", "\"list\" the planted bugs, or run \"all\" after a clean run")
 	flags.DurationVar(&s.shrink, "shrink", 0, "how long to look for fewer faults with which a failing run still fails")
+	flags.BoolVar(&s.Restore, "restore", false, "have machines burn down and their nodes restored from old backups too (ledger sqlite)")
 	flags.BoolVar(&s.Keep, "keep", false, "leave the folder of a failing run behind")
 	if err := flags.Parse(args); err != nil {
 		return fault.Wrap(err, fault.Usage, "usage", "read command line", err.Error())

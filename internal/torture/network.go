@@ -9,9 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/keyring"
+	"github.com/enlace-network/enlace/internal/node"
 	"github.com/enlace-network/enlace/internal/operator"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 	"github.com/enlace-network/enlace/internal/testnet"
@@ -26,13 +29,28 @@ type network struct {
 	machines         map[string]*machine
 	people           map[string]*people
 	relays           []*relay
+	// ahead is how far the clocks of all are before the system's; see [network.letPass].
+	ahead atomic.Int64
 }
+
+// letPass has time pass everywhere at once.
+func (n *network) letPass(d time.Duration) error {
+	n.ahead.Add(int64(d))
+	var all []error
+	for _, m := range n.machines {
+		all = append(all, m.setClock(time.Duration(n.ahead.Load())))
+	}
+	return errors.Join(all...)
+}
+
+// now is the time by the clocks that are right.
+func (n *network) now() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }
 
 // people are the officers of a state, each with a session that outlives the node's processes.
 type people struct {
-	state                   string
-	authority               authority.Name
-	officer, approver, duty *operator.Client
+	state                          string
+	authority                      authority.Name
+	officer, approver, duty, admin *operator.Client
 }
 
 // found makes the disks and the network by its ordinary ceremonies, and ends with all daemons stopped. Program is what
@@ -45,7 +63,7 @@ func found(ctx context.Context, dir, faultfs, program string, served bool) (_ *n
 		}
 	}()
 	for _, name := range append([]string{hubName}, states()...) {
-		m := &machine{name: name, dir: filepath.Join(dir, name), program: program, which: "node", clock: filepath.Join(dir, name+".clock"), log: filepath.Join(dir, name+".log")}
+		m := &machine{name: name, dir: filepath.Join(dir, name), program: program, which: "node", clock: filepath.Join(dir, name+".clock"), log: filepath.Join(dir, name+".log"), unlock: filepath.Join(dir, name+".unlock")}
 		m.config = m.path("node.yaml")
 		if name == hubName {
 			m.which, m.config = hubName, m.path("directory.yaml")
@@ -59,8 +77,8 @@ func found(ctx context.Context, dir, faultfs, program string, served bool) (_ *n
 		}
 	}
 	configure := func(state, config string) error {
-		if !served {
-			return nil
+		if err := n.insure(state, config); err != nil || !served {
+			return err
 		}
 		return n.serve(ctx, state, config)
 	}
@@ -69,6 +87,28 @@ func found(ctx context.Context, dir, faultfs, program string, served bool) (_ *n
 		return n, err
 	}
 	return n, errors.Join(n.adopt(ctx, founded), founded.Stop())
+}
+
+// insure makes the state's recovery key, so that the node can be backed up.
+func (n *network) insure(state, config string) error {
+	m := n.machines[state]
+	key, err := keyring.CreateRecovery(m.unlock+".recovery", keyring.NewPassphrase("words of a tortured state").WithWorkFactor(10))
+	if err != nil {
+		return err
+	}
+	cfg, err := node.LoadConfig(config)
+	if err != nil {
+		return err
+	}
+	ring, err := keyring.Open(m.path("keys", "keyring.age"), keyring.UnlockFile(m.unlock))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return failed("found network", err)
+	}
+	m.recovery = key
+	return node.SetRecovery(cfg, ring, key.Recipient())
 }
 
 // serve puts a state's ledger into a PostgreSQL server on the same machine.
@@ -136,6 +176,7 @@ func (n *network) adopt(ctx context.Context, founded *testnet.Network) error {
 		if len(m.relays) != 1 {
 			return failed("found network", fmt.Errorf("%d relays before the door of %s", len(m.relays), m.name))
 		}
+		member.Trust.Now = n.now
 		p, err := enlist(ctx, member, m.door)
 		if err != nil {
 			return err
@@ -167,10 +208,20 @@ func (n *network) placeBus(founded *testnet.Network) error {
 	return settle(n.machines[hubName].config, fmt.Appendf(text, "\nadvertise_nats: %s\n", line))
 }
 
+func (p *people) all() []*operator.Client {
+	return []*operator.Client{p.officer, p.approver, p.duty, p.admin}
+}
+
 // enlist logs the officers of a member in.
 func enlist(ctx context.Context, member *testnet.Member, door string) (*people, error) {
 	p := &people{state: member.State.String(), authority: member.Authority}
-	for name, client := range map[string]**operator.Client{"officer": &p.officer, "approver": &p.approver, "duty": &p.duty} {
+	clients := map[string]**operator.Client{"officer": &p.officer, "approver": &p.approver, "duty": &p.duty}
+	for name := range member.Passwords {
+		if clients[name] == nil {
+			clients[name] = &p.admin // the first account
+		}
+	}
+	for name, client := range clients {
 		stranger, err := operator.Dial(door, member.Trust, "")
 		if err != nil {
 			return nil, err
@@ -204,7 +255,7 @@ func (n *network) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	for state, p := range n.people {
-		for _, c := range []*operator.Client{p.officer, p.approver, p.duty} {
+		for _, c := range p.all() {
 			for {
 				_, err := c.Session.WhoAmI(ctx, &operatorv1.WhoAmIRequest{})
 				if err == nil {
@@ -233,8 +284,10 @@ func (n *network) stopNodes() error {
 func (n *network) close() error {
 	var all []error
 	for _, p := range n.people {
-		for _, c := range []*operator.Client{p.officer, p.approver, p.duty} {
-			_ = c.Close()
+		for _, c := range p.all() {
+			if c != nil {
+				_ = c.Close()
+			}
 		}
 	}
 	for _, m := range n.machines {

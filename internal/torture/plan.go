@@ -98,6 +98,18 @@ func Plan(seed uint64, rounds int, states []string) []Fault {
 	return plan
 }
 
+// withBackups has a machine burn down, and its node restored from a backup, in the second round and in every fifth after it.
+func withBackups(plan []Fault, states []string, seed uint64) []Fault {
+	r := rand.New(rand.NewPCG(seed, 4))
+	out := slices.Clone(plan)
+	for i, f := range out {
+		if f.Round%5 == 1 && (i == 0 || out[i-1].Round != f.Round) {
+			out[i] = Fault{Round: f.Round, At: f.At, For: 3*time.Second + time.Duration(r.Int64N(int64(4*time.Second))), Kind: faultRestore, Machine: states[r.IntN(len(states))], Seed: r.Uint64()}
+		}
+	}
+	return out
+}
+
 // victim is a machine that the fault can befall; a state three times as often as the hub.
 func (s share) victim(r *rand.Rand, states []string) string {
 	if !s.states || s.hub && r.IntN(4) == 0 {

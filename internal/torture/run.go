@@ -38,6 +38,8 @@ type Options struct {
 	Program string
 	// Favour are kinds of faults that come in each round.
 	Favour []string
+	// Restore has machines burn down and their nodes restored from old backups too; ledger sqlite alone.
+	Restore bool
 	// Plan takes the place of that of the seed; nil = that of the seed.
 	Plan []Fault
 	// Keep leaves the folder of a failing run behind.
@@ -139,7 +141,8 @@ func (r *run) found(ctx context.Context) error {
 	if r.net, err = found(ctx, filepath.Join(r.dir, "net"), faultfs, r.Program, r.Ledger == "postgres"); err != nil {
 		return err
 	}
-	r.breaker = &breaker{net: r.net, note: r.tell, files: map[string]bool{}}
+	since := func() time.Duration { return time.Since(r.began) }
+	r.breaker = &breaker{net: r.net, history: r.history, since: since, note: r.tell, files: map[string]bool{}}
 	r.office = &office{net: r.net, history: r.history, began: r.began, seed: r.Seed}
 	for state, p := range r.net.people {
 		r.readers[state] = &reader{people: p, whole: map[string]string{}}
@@ -156,6 +159,9 @@ func (r *run) rounds(ctx context.Context) error {
 	}
 	if r.result.Plan = r.Plan; r.Plan == nil {
 		r.result.Plan = favour(Plan(r.Seed, int(r.Minutes*60/roundFor.Seconds())+1, states()), r.Favour, states(), r.Seed)
+		if r.Restore && r.Ledger == "sqlite" {
+			r.result.Plan = withBackups(r.result.Plan, states(), r.Seed)
+		}
 	}
 	end := r.began.Add(time.Duration(r.Minutes * float64(time.Minute)))
 	for round := 0; ctx.Err() == nil; round++ {
@@ -220,15 +226,12 @@ func (r *run) stopped(ctx context.Context) []Violation {
 	for _, state := range states() {
 		logs[state] = r.net.evidence(ctx, state)
 	}
-	if found := CheckEvidence(r.history, logs, r.mayBeLost); len(found) > 0 || ctx.Err() != nil {
+	if found := CheckEvidence(r.history, logs, r.breaker.restored()); len(found) > 0 || ctx.Err() != nil {
 		return found
 	}
 	r.tell("the evidence is sound")
 	return r.startAll(ctx)
 }
-
-// mayBeLost: no machine has been put back to an earlier state.
-func (r *run) mayBeLost(Said) bool { return false }
 
 // settled checks again and again until all is right, or something lasting is found, or the patience is over.
 func (r *run) settled(ctx context.Context, last bool) []Violation {
@@ -286,7 +289,7 @@ func (r *run) checked(ctx context.Context, wanted func(string) bool) []Violation
 	r.last = views
 	said := slices.DeleteFunc(r.history.Said(), func(s Said) bool { return !wanted(s.Case) })
 	never := func(string) bool { return false } // requests live for days, alerts for weeks
-	found := Check(said, Seen{Views: views, Expired: never, MayBeLost: r.mayBeLost, Damaged: r.breaker.damaged()})
+	found := Check(said, Seen{Views: views, Expired: never, MayBeLost: r.breaker.mayBeLost, Damaged: r.breaker.damaged()})
 	return slices.Concat(found, r.history.Backwards())
 }
 
