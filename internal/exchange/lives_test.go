@@ -21,10 +21,12 @@ import (
 	"github.com/enlace-network/enlace/internal/wire"
 )
 
-// life is a hello of mx in an incarnation.
+// life is a hello of mx in an incarnation; the first is the one that it began with, and may have greeted in.
 func (w *world) life(counter uint32, random byte, state string) []byte {
 	return w.hello(func(m *formatv1.Hello) {
-		m.Incarnation = &formatv1.Incarnation{Counter: counter, Random: bytes.Repeat([]byte{random}, 8)}
+		if counter > 1 {
+			m.Incarnation = &formatv1.Incarnation{Counter: counter, Random: bytes.Repeat([]byte{random}, 8)}
+		}
 		m.State = state
 	}, w.mx.ring, authority.ForHello)
 }

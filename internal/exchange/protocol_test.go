@@ -1,6 +1,7 @@
 package exchange_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"testing"
@@ -22,7 +23,7 @@ func (w *world) hello(change func(*formatv1.Hello), by *keyring.Ring, purpose au
 	w.t.Helper()
 	m := &formatv1.Hello{
 		Network: w.current.Load().NetworkID(), Node: w.mx.node.String(), Peer: w.jm.node.String(), Versions: []uint32{7, message.Version},
-		Incarnation: &formatv1.Incarnation{Counter: 1, Random: make([]byte, 8)}, Position: 1, Time: w.now().UnixMilli(), State: "NORMAL",
+		Incarnation: &formatv1.Incarnation{Counter: 1, Random: bytes.Clone(w.mx.Incarnation.Random[:])}, Position: 1, Time: w.now().UnixMilli(), State: "NORMAL",
 	}
 	change(m)
 	key, err := by.Public(keyring.NodeSign)
