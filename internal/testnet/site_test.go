@@ -371,14 +371,7 @@ func (d *daemon) logged() []byte {
 func (d *daemon) start() {
 	t := d.site.t
 	t.Helper()
-	d.process = d.site.command(context.Background(), d.command)
-	d.process.Stderr = d
-	if err := d.process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	d.ended = ended
-	go func(p *exec.Cmd) { ended <- p.Wait() }(d.process)
+	ended := d.run()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", d.door)
 		if err == nil {
@@ -395,6 +388,20 @@ func (d *daemon) start() {
 			t.Fatalf("%s did not open its door\n%s", d.command, d.logged())
 		}
 	}
+}
+
+// run begins a life of the program, and does not wait for anything.
+func (d *daemon) run() chan error {
+	d.site.t.Helper()
+	d.process = d.site.command(context.Background(), d.command)
+	d.process.Stderr = d
+	if err := d.process.Start(); err != nil {
+		d.site.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	d.ended = ended
+	go func(p *exec.Cmd) { ended <- p.Wait() }(d.process)
+	return ended
 }
 
 // kill ends the process as a power cut of the machine ends it, but for the disk.
