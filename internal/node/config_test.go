@@ -46,6 +46,20 @@ func TestPublishedHead(t *testing.T) {
 	}
 }
 
+func TestLedgerOnServer(t *testing.T) {
+	c, err := load(t, smallest+"ledger:\n  backend: postgres\n  postgres:\n    dsn_file: postgres.dsn\n")
+	if err != nil || !filepath.IsAbs(c.Ledger.Postgres.DSNFile) {
+		t.Errorf("got %+v, %v, want the file beside the configuration", c.Ledger, err)
+	}
+	for _, text := range []string{
+		"ledger:\n  backend: postgres\n", "ledger:\n  postgres:\n    dsn_file: postgres.dsn\n", "ledger:\n  backend: oracle\n",
+	} {
+		if _, err := load(t, smallest+text); fault.CodeOf(err) != "bad-configuration" {
+			t.Errorf("%q is taken: %v", text, err)
+		}
+	}
+}
+
 const smallest = "network:\n  fingerprint: \"" + zeros + "\"\n  hubs: [\"localhost:1\"]\nnode: mx/node/primary\n"
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
