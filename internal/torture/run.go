@@ -309,6 +309,9 @@ func (r *run) sum() {
 	r.result.Acknowledged, r.result.InDoubt = acknowledgedIn(r.history.Said())
 	r.result.Delivered, r.result.Undeliverable = deliveredIn(r.last)
 	r.result.OK = len(r.result.Found) == 0
+	if r.result.OK {
+		r.result.Found = []Violation{} // an empty list in JSON
+	}
 	r.result.Seconds = time.Since(r.began).Seconds()
 	if r.net != nil {
 		for _, m := range r.net.machines {
