@@ -1,5 +1,5 @@
 // Package peer is the door of a node to other nodes: the gRPC server that takes envelopes and attachments in, and the
-// courier that carries ours out. PROTOCOL 10.1 to 10.4, 10.6 to 10.10.
+// courier that carries ours out. PROTOCOL 10.1 to 10.10.
 //
 // A handler converts, makes one call inward ([Inbox], [Road], [Shelf], [Directory]) and converts back; no rule lives here.
 // Who may call is decided by room wire at the handshake and by [Allow] again on every call: a node of an admitted state,
@@ -14,5 +14,5 @@
 // at a time to each peer, and nobody waits for one that does not answer. What it misses the next greeting mends.
 //
 // The courier keeps two connections to a peer: one for envelopes, one for attachments, so that a large file never
-// stands in the way of an urgent message (DESIGN 8).
+// stands in the way of an urgent message (DESIGN 8). Where nobody can dial a node its [Collector] lends both to its peers.
 package peer
