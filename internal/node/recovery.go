@@ -11,6 +11,7 @@ import (
 	"github.com/enlace-network/enlace/internal/broadcast"
 	"github.com/enlace-network/enlace/internal/bus"
 	"github.com/enlace-network/enlace/internal/directory"
+	"github.com/enlace-network/enlace/internal/doctor"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/ledger"
@@ -39,13 +40,17 @@ func (d *daemon) take(ctx context.Context, a bus.Arrival) error {
 
 // settledRoad takes in nothing while the node recovers: it implements peer.Road.
 type settledRoad struct {
-	road *broadcast.Broadcaster
-	e    *exchange.Exchange
+	road   *broadcast.Broadcaster
+	probes *doctor.Answerer
+	e      *exchange.Exchange
 }
 
 func (s settledRoad) Control(ctx context.Context, from authority.Node, envelope []byte) (message.ControlAnswer, error) {
 	if err := s.e.Ready(); err != nil {
 		return message.ControlAnswer{}, err
+	}
+	if doctor.IsProbe(envelope) {
+		return s.probes.Control(ctx, from, envelope)
 	}
 	return s.road.Control(ctx, from, envelope)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/enlace-network/enlace/internal/authority"
 	"github.com/enlace-network/enlace/internal/broadcast"
 	"github.com/enlace-network/enlace/internal/bus"
+	"github.com/enlace-network/enlace/internal/doctor"
 	"github.com/enlace-network/enlace/internal/exchange"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/keyring"
@@ -82,7 +83,11 @@ type daemon struct {
 	bus       *bus.Client
 	broadcast *broadcast.Broadcaster
 	alerts    *alert.Desk
-	closers   []func() error
+	// What the doctor asks of other nodes, and answers them.
+	prober     doctor.Prober
+	probes     *doctor.Answerer
+	diagnosing sync.Mutex // held while the node is examined
+	closers    []func() error
 }
 
 // Run opens everything, serves until ctx ends or a part fails, and closes everything in reverse order. What was
@@ -111,7 +116,7 @@ const mostLives = 8
 func runLife(ctx context.Context, cfg Config, p parsed, o Options) error {
 	d := &daemon{Options: o, cfg: cfg, parsed: p}
 	for _, open := range []func(context.Context) error{
-		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.syncData, d.openListeners,
+		d.openData, d.openKeys, d.openDirectory, d.openLedger, d.openPeople, d.openPolicy, d.openExchange, d.openAlerts, d.openProbes, d.syncData, d.openListeners,
 	} {
 		if err := open(ctx); err != nil {
 			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -306,7 +311,7 @@ func (d *daemon) peerServer() *wire.Server {
 		TLS: d.identity.ServerTLS(identity.Verify), Authorise: identity.Authorise(peer.Allow),
 		Changed: identity.Changed, Log: d.Log, Limits: wire.Limits{MaxMessage: message.MaxEnvelope + 4<<10}, Thin: d.thin(),
 	}))
-	peer.Register(s, d.exchange, settledRoad{d.broadcast, d.exchange}, shelf{d.exchange, d.alerts}, d.mesh)
+	peer.Register(s, d.exchange, settledRoad{d.broadcast, d.probes, d.exchange}, shelf{d.exchange, d.alerts}, d.mesh)
 	return s
 }
 

@@ -25,12 +25,13 @@ const (
 	ControlChainIndex  ControlKind = "chain-index"          // Signed ChainIndex
 	ControlCumulative  ControlKind = "cumulative-receipt"   // Signed CumulativeReceipt
 	ControlCosignature ControlKind = "evidence-cosignature" // Signed EvidenceCosignature
+	ControlProbe       ControlKind = "probe"                // none; PROTOCOL 7.6
 )
 
 // ParseControlKind reads a kind. Invalid code "unknown-kind".
 func ParseControlKind(s string) (ControlKind, error) {
 	switch k := ControlKind(s); k {
-	case ControlEpochGrant, ControlKeyRequest, ControlChainIndex, ControlCumulative, ControlCosignature:
+	case ControlEpochGrant, ControlKeyRequest, ControlChainIndex, ControlCumulative, ControlCosignature, ControlProbe:
 		return k, nil
 	}
 	return "", fault.New(fault.Invalid, "unknown-kind", "read control kind", "this version does not know this kind of control envelope")
