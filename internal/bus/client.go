@@ -339,6 +339,15 @@ func lifeOf(token string) (time.Duration, error) {
 	return time.Duration(claims.Expires-claims.IssuedAt) * time.Second, nil
 }
 
+// Issued is what the hub's clock said, to the second, when it made a token for the bus.
+func Issued(token string) (time.Time, error) {
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return time.Time{}, fault.Wrap(err, fault.Invalid, "malformed-access", opUse, "the hub gave no access to the bus that could be read")
+	}
+	return time.Unix(claims.IssuedAt, 0).UTC(), nil
+}
+
 // live is the session if its connection stands.
 func (c *Client) live() *session {
 	c.mu.Lock()

@@ -73,56 +73,72 @@ type Check struct {
 	Component string
 	// Within is how long it may take; zero is 10 s.
 	Within time.Duration
-	// Look ends soon after its context does, or is left behind.
-	Look func(ctx context.Context) []Finding
+	// Look tells what it finds, from any goroutine, until it returns. It ends soon after its context does, or is left behind.
+	Look func(ctx context.Context, tell func(Finding))
 }
 
-const lookWithin = 10 * time.Second
+const (
+	lookWithin = 10 * time.Second
+	// lastWords is how long a look that is late may take to say so itself.
+	lastWords = time.Second
+)
 
-// Examine makes one look after the other and tells what each has found, as soon as it is there; before each it tells which
-// comes. It returns early only with ctx, whose error it returns, or with the first error of tell.
-func Examine(ctx context.Context, checks []Check, tell func(component string, found []Finding) error) error {
+// Examine makes one look after the other. Examining is told which comes, found what each has found, as soon as it is there;
+// neither is called twice at once. It returns early only with ctx, whose error it returns, or with the first error of one of
+// the two.
+func Examine(ctx context.Context, checks []Check, examining func(component string) error, found func(Finding) error) error {
 	for _, c := range checks {
-		if err := tell(c.Component, nil); err != nil {
+		if err := examining(c.Component); err != nil {
 			return err
 		}
-		found := c.run(ctx)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			continue
-		}
-		if err := tell(c.Component, found); err != nil {
+		if err := c.run(ctx, found); err != nil {
 			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // run makes a look. One that does not come back in time, as a sync on a disk that hangs, is left to itself: it holds a
 // goroutine until the disk answers.
-func (c Check) run(ctx context.Context) []Finding {
+func (c Check) run(ctx context.Context, found func(Finding) error) error {
 	within := c.Within
 	if within <= 0 {
 		within = lookWithin
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
+	looking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	done := make(chan []Finding, 1)
-	go func() { done <- c.Look(ctx) }()
-	select {
-	case found := <-done:
-		return found
-	case <-ctx.Done():
+	late, end := context.WithTimeout(ctx, within+lastWords)
+	defer end()
+	news := make(chan Finding)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.Look(looking, func(f Finding) {
+			select {
+			case news <- f:
+			case <-late.Done(): // nobody listens any more
+			}
+		})
+	}()
+	for {
+		select {
+		case f := <-news:
+			if err := found(f); err != nil {
+				return err
+			}
+		case <-done:
+			return nil
+		case <-late.Done():
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return found(c.tooSlow(within))
+		}
 	}
-	// A look that minds its context has more to say than that it was late.
-	select {
-	case found := <-done:
-		return found
-	case <-time.After(time.Second):
-	}
-	return []Finding{{Component: c.Component, State: Unknown, Code: "too-slow",
+}
+
+func (c Check) tooSlow(within time.Duration) Finding {
+	return Finding{Component: c.Component, State: Unknown, Code: "too-slow",
 		Found: fmt.Sprintf("it could not be looked at within %s", within),
-		Do:    "see whether the machine or its disk is overloaded or hangs, and run enlace doctor again"}}
+		Do:    "see whether the machine or its disk is overloaded or hangs, and run enlace doctor again"}
 }

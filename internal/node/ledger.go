@@ -28,6 +28,8 @@ type store interface {
 	People() people.Store
 	// Snapshot copies the ledger into a file, for a backup.
 	Snapshot(ctx context.Context, path string) error
+	// Check has the engine look at its own data.
+	Check(ctx context.Context) error
 	// Hold waits until ctx ends, or fails when this process may write no more.
 	Hold(ctx context.Context) error
 }

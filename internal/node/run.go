@@ -319,7 +319,7 @@ func (d *daemon) operatorConfig() operator.Config {
 	adapter := requests{d.exchange}
 	return operator.Config{
 		Requests: adapter, Attachments: adapter, Alerts: alerts{d.alerts}, Subscriptions: subscriptions{d.alerts}, People: d.desk, Policy: d.policy, Mode: d.parsed.mode, Directory: known{d.follower}, Contacts: known{d.follower},
-		Monitor: monitor{d}, Backups: backups{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
+		Monitor: monitor{d}, Backups: backups{d}, Doctor: monitor{d}, Node: d.parsed.node, TLS: d.ring.OperatorSource(d.cfg.Operator.Hosts, d.Clock).OperatorTLS(),
 		Chain: d.ring.CACertificates(), Origins: d.cfg.Operator.CORS, Language: d.parsed.language, Now: d.Clock, Log: d.Log,
 	}
 }

@@ -59,6 +59,8 @@ type Config struct {
 	Monitor  Monitor
 	// Backups may be nil: then none are made.
 	Backups Backups
+	// Doctor may be nil: then the node is not examined.
+	Doctor Doctor
 	// Node is this node's name.
 	Node authority.Node
 	// TLS is the identity of both faces; it asks for no client certificate.

@@ -81,6 +81,7 @@ var accesses = map[string]access{
 	operatorv1.NodeService_GetStatus_FullMethodName:     {token: true, scope: people.ScopeNodeRead},
 	operatorv1.NodeService_ExplainPolicy_FullMethodName: {},
 	operatorv1.NodeService_Backup_FullMethodName:        {},
+	operatorv1.NodeService_Diagnose_FullMethodName:      {},
 }
 
 // caller is who makes a call, with the secret they showed: Logout ends exactly that session.

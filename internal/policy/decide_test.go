@@ -79,7 +79,7 @@ var permitted = map[string]string{
 		"subscription:list subscription:approve subscription:remove",
 	"auditor": "request:list request:show attachment:get directory:read node:status policy:read evidence:read " +
 		"alert:list alert:show alert:holders subscription:list",
-	"administrator": "directory:read user:manage token:issue token:revoke node:status policy:read node:backup",
+	"administrator": "directory:read user:manage token:issue token:revoke node:status policy:read node:backup node:diagnose",
 	"system":        "",
 	"":              "",
 	"emperor":       "",

@@ -51,6 +51,7 @@ const (
 	SubscriptionList                      // the subscriptions of Owner
 	SubscriptionRemove                    // a subscription
 	NodeBackup                            // the node: all it has, sealed to the state's recovery key
+	NodeDiagnose                          // the node: examine it, and send test messages to others
 )
 
 // kind is the type of thing an action is done to, as the schema calls it.
@@ -108,6 +109,7 @@ var actionNames = [...]actionName{
 	SubscriptionList:    {"subscription:list", kindSubscription},
 	SubscriptionRemove:  {"subscription:remove", kindSubscription},
 	NodeBackup:          {"node:backup", kindNode},
+	NodeDiagnose:        {"node:diagnose", kindNode},
 }
 
 // Actions lists every action.

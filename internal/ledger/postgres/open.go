@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"sync"
@@ -250,6 +251,24 @@ func (l *Ledger) VerifyEvidence(ctx context.Context) (ledger.Evidence, error) {
 		return err
 	})
 	return found, err
+}
+
+// Check asks the server whether it still keeps what it acknowledges, Usage "unsafe-storage", and whether it has read pages
+// of the database that are not what it wrote, Internal "damaged"; the latter it knows only where its data checksums are on.
+func (l *Ledger) Check(ctx context.Context) error {
+	return l.pool.view(ctx, func(c *conn) error {
+		if err := checkSettings(c); err != nil {
+			return err
+		}
+		var failures int64
+		err := c.Each(func(row records.Columns) bool { failures = row.Integer(0); return false },
+			"SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()")
+		if err == nil && failures > 0 {
+			err = fault.New(fault.Internal, "damaged", "check ledger", fmt.Sprintf("the database server has read %d damaged pages of this database", failures)).
+				WithHint("look at its log, and restore the database from its backup")
+		}
+		return err
+	})
 }
 
 // Hold waits until ctx ends, and returns nil, or until this process is active no more, and returns why: Conflict

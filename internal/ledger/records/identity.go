@@ -28,12 +28,32 @@ func Identify(c Conn, owner Owner) (id ledger.Identity, fresh bool, err error) {
 	if err != nil {
 		return ledger.Identity{}, false, err
 	}
-	if id.Network != owner.Network || id.Node != owner.Node {
-		return ledger.Identity{}, false, fault.New(fault.Conflict, "other-node", "open ledger", "the ledger belongs to another node or network").
-			WithHint("check network and node in the configuration against the data directory")
+	if err := owner.owns(id); err != nil {
+		return ledger.Identity{}, false, err
 	}
 	events, err := NewReader(c).EventCount()
 	return id, events == 0, err
+}
+
+// Identified is Identify of a ledger that is only read: NotFound where it has no identity yet. Of the owner, network and
+// node count.
+func Identified(c Conn, owner Owner) (ledger.Identity, error) {
+	id, found, err := readIdentity(conn{c})
+	switch {
+	case err != nil:
+		return ledger.Identity{}, err
+	case !found:
+		return ledger.Identity{}, ledger.Absent("identity")
+	}
+	return id, owner.owns(id)
+}
+
+func (o Owner) owns(id ledger.Identity) error {
+	if id.Network == o.Network && id.Node == o.Node {
+		return nil
+	}
+	return fault.New(fault.Conflict, "other-node", "open ledger", "the ledger belongs to another node or network").
+		WithHint("check network and node in the configuration against the data directory")
 }
 
 func readIdentity(c conn) (id ledger.Identity, found bool, err error) {

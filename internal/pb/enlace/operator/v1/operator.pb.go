@@ -26,6 +26,335 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type DiagnoseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nodes, states or authorities whose nodes are sent a test message; none = every node in good standing. At most 64.
+	Peers []string `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	// How long each peer may take, in milliseconds, 100 to 60000; 0 = 10 s.
+	Within        uint32 `protobuf:"varint,2,opt,name=within,proto3" json:"within,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *DiagnoseRequest) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *DiagnoseRequest) GetWithin() uint32 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is being examined now; for who waits.
+	Examining string            `protobuf:"bytes,1,opt,name=examining,proto3" json:"examining,omitempty"`
+	Finding   *DiagnosisFinding `protobuf:"bytes,2,opt,name=finding,proto3" json:"finding,omitempty"`
+	// Only in the last message.
+	End           *DiagnosisEnd `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DiagnoseResponse) GetExamining() string {
+	if x != nil {
+		return x.Examining
+	}
+	return ""
+}
+
+func (x *DiagnoseResponse) GetFinding() *DiagnosisFinding {
+	if x != nil {
+		return x.Finding
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetEnd() *DiagnosisEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// DiagnosisFinding is one thing found. Component, state and code are slugs that stay as they are.
+type DiagnosisFinding struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Component string                 `protobuf:"bytes,1,opt,name=component,proto3" json:"component,omitempty"`
+	// Which of several, a folder or a node; may be empty.
+	About string `protobuf:"bytes,2,opt,name=about,proto3" json:"about,omitempty"`
+	// "ok", "warning", "failing", "unknown".
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	Code  string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// Sentences in English; todo is empty where there is nothing to do.
+	Found string `protobuf:"bytes,5,opt,name=found,proto3" json:"found,omitempty"`
+	Todo  string `protobuf:"bytes,6,opt,name=todo,proto3" json:"todo,omitempty"`
+	// Only of a peer that has answered.
+	Probe         *ProbeAnswer `protobuf:"bytes,7,opt,name=probe,proto3" json:"probe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnosisFinding) Reset() {
+	*x = DiagnosisFinding{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnosisFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnosisFinding) ProtoMessage() {}
+
+func (x *DiagnosisFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnosisFinding.ProtoReflect.Descriptor instead.
+func (*DiagnosisFinding) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DiagnosisFinding) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetFound() string {
+	if x != nil {
+		return x.Found
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetTodo() string {
+	if x != nil {
+		return x.Todo
+	}
+	return ""
+}
+
+func (x *DiagnosisFinding) GetProbe() *ProbeAnswer {
+	if x != nil {
+		return x.Probe
+	}
+	return nil
+}
+
+type ProbeAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "direct" or "collect".
+	Road string `protobuf:"bytes,1,opt,name=road,proto3" json:"road,omitempty"`
+	// Milliseconds.
+	RoundTrip int64 `protobuf:"varint,2,opt,name=round_trip,json=roundTrip,proto3" json:"round_trip,omitempty"`
+	// By how many milliseconds the peer's clock is ahead of this node's; negative where it is behind.
+	ClockAhead    int64 `protobuf:"varint,3,opt,name=clock_ahead,json=clockAhead,proto3" json:"clock_ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeAnswer) Reset() {
+	*x = ProbeAnswer{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeAnswer) ProtoMessage() {}
+
+func (x *ProbeAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeAnswer.ProtoReflect.Descriptor instead.
+func (*ProbeAnswer) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProbeAnswer) GetRoad() string {
+	if x != nil {
+		return x.Road
+	}
+	return ""
+}
+
+func (x *ProbeAnswer) GetRoundTrip() int64 {
+	if x != nil {
+		return x.RoundTrip
+	}
+	return 0
+}
+
+func (x *ProbeAnswer) GetClockAhead() int64 {
+	if x != nil {
+		return x.ClockAhead
+	}
+	return 0
+}
+
+type DiagnosisEnd struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Findings uint32                 `protobuf:"varint,1,opt,name=findings,proto3" json:"findings,omitempty"`
+	// Nothing is failing.
+	Healthy       bool `protobuf:"varint,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnosisEnd) Reset() {
+	*x = DiagnosisEnd{}
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnosisEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnosisEnd) ProtoMessage() {}
+
+func (x *DiagnosisEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnosisEnd.ProtoReflect.Descriptor instead.
+func (*DiagnosisEnd) Descriptor() ([]byte, []int) {
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DiagnosisEnd) GetFindings() uint32 {
+	if x != nil {
+		return x.Findings
+	}
+	return 0
+}
+
+func (x *DiagnosisEnd) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
 type BackupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "all" (default) or "needed".
@@ -36,7 +365,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +377,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[0]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +390,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{0}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BackupRequest) GetAttachments() string {
@@ -86,7 +415,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -98,7 +427,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[1]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -111,7 +440,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{1}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -160,7 +489,7 @@ type BackupSummary struct {
 
 func (x *BackupSummary) Reset() {
 	*x = BackupSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -172,7 +501,7 @@ func (x *BackupSummary) String() string {
 func (*BackupSummary) ProtoMessage() {}
 
 func (x *BackupSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[2]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -185,7 +514,7 @@ func (x *BackupSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupSummary.ProtoReflect.Descriptor instead.
 func (*BackupSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{2}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BackupSummary) GetTime() int64 {
@@ -240,7 +569,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -252,7 +581,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[3]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -265,7 +594,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{3}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LoginRequest) GetUser() string {
@@ -292,7 +621,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +633,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[4]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +646,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{4}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LoginResponse) GetToken() string {
@@ -342,7 +671,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -354,7 +683,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[5]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -367,7 +696,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{5}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{10}
 }
 
 type LogoutResponse struct {
@@ -378,7 +707,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +719,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[6]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +732,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{6}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{11}
 }
 
 type WhoAmIRequest struct {
@@ -414,7 +743,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +755,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[7]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +768,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{7}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{12}
 }
 
 type WhoAmIResponse struct {
@@ -456,7 +785,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +797,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[8]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +810,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{8}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WhoAmIResponse) GetUser() string {
@@ -539,7 +868,7 @@ type IssueTokenRequest struct {
 
 func (x *IssueTokenRequest) Reset() {
 	*x = IssueTokenRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +880,7 @@ func (x *IssueTokenRequest) String() string {
 func (*IssueTokenRequest) ProtoMessage() {}
 
 func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[9]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +893,7 @@ func (x *IssueTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenRequest.ProtoReflect.Descriptor instead.
 func (*IssueTokenRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{9}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IssueTokenRequest) GetName() string {
@@ -605,7 +934,7 @@ type IssueTokenResponse struct {
 
 func (x *IssueTokenResponse) Reset() {
 	*x = IssueTokenResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +946,7 @@ func (x *IssueTokenResponse) String() string {
 func (*IssueTokenResponse) ProtoMessage() {}
 
 func (x *IssueTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[10]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +959,7 @@ func (x *IssueTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueTokenResponse.ProtoReflect.Descriptor instead.
 func (*IssueTokenResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{10}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IssueTokenResponse) GetId() string {
@@ -655,7 +984,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +996,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[11]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +1009,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{11}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{16}
 }
 
 type TokenInfo struct {
@@ -698,7 +1027,7 @@ type TokenInfo struct {
 
 func (x *TokenInfo) Reset() {
 	*x = TokenInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +1039,7 @@ func (x *TokenInfo) String() string {
 func (*TokenInfo) ProtoMessage() {}
 
 func (x *TokenInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[12]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +1052,7 @@ func (x *TokenInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenInfo.ProtoReflect.Descriptor instead.
 func (*TokenInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{12}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TokenInfo) GetId() string {
@@ -784,7 +1113,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1125,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[13]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1138,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{13}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListTokensResponse) GetTokens() []*TokenInfo {
@@ -828,7 +1157,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +1169,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[14]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1182,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{14}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -871,7 +1200,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1212,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[15]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1225,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{15}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{20}
 }
 
 type AddUserRequest struct {
@@ -912,7 +1241,7 @@ type AddUserRequest struct {
 
 func (x *AddUserRequest) Reset() {
 	*x = AddUserRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1253,7 @@ func (x *AddUserRequest) String() string {
 func (*AddUserRequest) ProtoMessage() {}
 
 func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[16]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1266,7 @@ func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserRequest.ProtoReflect.Descriptor instead.
 func (*AddUserRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{16}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AddUserRequest) GetUser() string {
@@ -977,7 +1306,7 @@ type AddUserResponse struct {
 
 func (x *AddUserResponse) Reset() {
 	*x = AddUserResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1318,7 @@ func (x *AddUserResponse) String() string {
 func (*AddUserResponse) ProtoMessage() {}
 
 func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[17]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1331,7 @@ func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserResponse.ProtoReflect.Descriptor instead.
 func (*AddUserResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{17}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AddUserResponse) GetPassword() string {
@@ -1020,7 +1349,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1361,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[18]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1374,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{18}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{23}
 }
 
 type UserInfo struct {
@@ -1061,7 +1390,7 @@ type UserInfo struct {
 
 func (x *UserInfo) Reset() {
 	*x = UserInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1402,7 @@ func (x *UserInfo) String() string {
 func (*UserInfo) ProtoMessage() {}
 
 func (x *UserInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[19]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1415,7 @@ func (x *UserInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserInfo.ProtoReflect.Descriptor instead.
 func (*UserInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{19}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UserInfo) GetUser() string {
@@ -1133,7 +1462,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1474,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[20]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1487,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{20}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListUsersResponse) GetUsers() []*UserInfo {
@@ -1178,7 +1507,7 @@ type SetRolesRequest struct {
 
 func (x *SetRolesRequest) Reset() {
 	*x = SetRolesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1519,7 @@ func (x *SetRolesRequest) String() string {
 func (*SetRolesRequest) ProtoMessage() {}
 
 func (x *SetRolesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[21]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1532,7 @@ func (x *SetRolesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRolesRequest.ProtoReflect.Descriptor instead.
 func (*SetRolesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{21}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetRolesRequest) GetUser() string {
@@ -1228,7 +1557,7 @@ type SetRolesResponse struct {
 
 func (x *SetRolesResponse) Reset() {
 	*x = SetRolesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1569,7 @@ func (x *SetRolesResponse) String() string {
 func (*SetRolesResponse) ProtoMessage() {}
 
 func (x *SetRolesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[22]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1582,7 @@ func (x *SetRolesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRolesResponse.ProtoReflect.Descriptor instead.
 func (*SetRolesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{22}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{27}
 }
 
 type LockUserRequest struct {
@@ -1266,7 +1595,7 @@ type LockUserRequest struct {
 
 func (x *LockUserRequest) Reset() {
 	*x = LockUserRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1607,7 @@ func (x *LockUserRequest) String() string {
 func (*LockUserRequest) ProtoMessage() {}
 
 func (x *LockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[23]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1620,7 @@ func (x *LockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockUserRequest.ProtoReflect.Descriptor instead.
 func (*LockUserRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{23}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LockUserRequest) GetUser() string {
@@ -1316,7 +1645,7 @@ type LockUserResponse struct {
 
 func (x *LockUserResponse) Reset() {
 	*x = LockUserResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1657,7 @@ func (x *LockUserResponse) String() string {
 func (*LockUserResponse) ProtoMessage() {}
 
 func (x *LockUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[24]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1670,7 @@ func (x *LockUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockUserResponse.ProtoReflect.Descriptor instead.
 func (*LockUserResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{24}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{29}
 }
 
 type ResetPasswordRequest struct {
@@ -1354,7 +1683,7 @@ type ResetPasswordRequest struct {
 
 func (x *ResetPasswordRequest) Reset() {
 	*x = ResetPasswordRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1695,7 @@ func (x *ResetPasswordRequest) String() string {
 func (*ResetPasswordRequest) ProtoMessage() {}
 
 func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[25]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1708,7 @@ func (x *ResetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*ResetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{25}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ResetPasswordRequest) GetUser() string {
@@ -1405,7 +1734,7 @@ type ResetPasswordResponse struct {
 
 func (x *ResetPasswordResponse) Reset() {
 	*x = ResetPasswordResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1746,7 @@ func (x *ResetPasswordResponse) String() string {
 func (*ResetPasswordResponse) ProtoMessage() {}
 
 func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[26]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1759,7 @@ func (x *ResetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*ResetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{26}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ResetPasswordResponse) GetPassword() string {
@@ -1460,7 +1789,7 @@ type Draft struct {
 
 func (x *Draft) Reset() {
 	*x = Draft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1801,7 @@ func (x *Draft) String() string {
 func (*Draft) ProtoMessage() {}
 
 func (x *Draft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[27]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1814,7 @@ func (x *Draft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draft.ProtoReflect.Descriptor instead.
 func (*Draft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{27}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Draft) GetAuthority() string {
@@ -1560,7 +1889,7 @@ type CreateRequestRequest struct {
 
 func (x *CreateRequestRequest) Reset() {
 	*x = CreateRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1901,7 @@ func (x *CreateRequestRequest) String() string {
 func (*CreateRequestRequest) ProtoMessage() {}
 
 func (x *CreateRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[28]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1914,7 @@ func (x *CreateRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequestRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{28}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CreateRequestRequest) GetDraft() *Draft {
@@ -1605,7 +1934,7 @@ type CreateRequestResponse struct {
 
 func (x *CreateRequestResponse) Reset() {
 	*x = CreateRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1946,7 @@ func (x *CreateRequestResponse) String() string {
 func (*CreateRequestResponse) ProtoMessage() {}
 
 func (x *CreateRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[29]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1959,7 @@ func (x *CreateRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequestResponse.ProtoReflect.Descriptor instead.
 func (*CreateRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{29}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CreateRequestResponse) GetId() string {
@@ -1649,7 +1978,7 @@ type CheckRequestRequest struct {
 
 func (x *CheckRequestRequest) Reset() {
 	*x = CheckRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1990,7 @@ func (x *CheckRequestRequest) String() string {
 func (*CheckRequestRequest) ProtoMessage() {}
 
 func (x *CheckRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[30]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +2003,7 @@ func (x *CheckRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequestRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{30}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckRequestRequest) GetId() string {
@@ -1696,7 +2025,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2037,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[31]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +2050,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{31}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Finding) GetField() string {
@@ -1755,7 +2084,7 @@ type CheckRequestResponse struct {
 
 func (x *CheckRequestResponse) Reset() {
 	*x = CheckRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +2096,7 @@ func (x *CheckRequestResponse) String() string {
 func (*CheckRequestResponse) ProtoMessage() {}
 
 func (x *CheckRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[32]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +2109,7 @@ func (x *CheckRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequestResponse.ProtoReflect.Descriptor instead.
 func (*CheckRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{32}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckRequestResponse) GetFindings() []*Finding {
@@ -1806,7 +2135,7 @@ type SendRequestRequest struct {
 
 func (x *SendRequestRequest) Reset() {
 	*x = SendRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +2147,7 @@ func (x *SendRequestRequest) String() string {
 func (*SendRequestRequest) ProtoMessage() {}
 
 func (x *SendRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[33]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +2160,7 @@ func (x *SendRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequestRequest.ProtoReflect.Descriptor instead.
 func (*SendRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{33}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SendRequestRequest) GetId() string {
@@ -1853,7 +2182,7 @@ type SendRequestResponse struct {
 
 func (x *SendRequestResponse) Reset() {
 	*x = SendRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2194,7 @@ func (x *SendRequestResponse) String() string {
 func (*SendRequestResponse) ProtoMessage() {}
 
 func (x *SendRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[34]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2207,7 @@ func (x *SendRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequestResponse.ProtoReflect.Descriptor instead.
 func (*SendRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{34}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SendRequestResponse) GetStatus() string {
@@ -1913,7 +2242,7 @@ type ApproveRequestRequest struct {
 
 func (x *ApproveRequestRequest) Reset() {
 	*x = ApproveRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2254,7 @@ func (x *ApproveRequestRequest) String() string {
 func (*ApproveRequestRequest) ProtoMessage() {}
 
 func (x *ApproveRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[35]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2267,7 @@ func (x *ApproveRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequestRequest.ProtoReflect.Descriptor instead.
 func (*ApproveRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{35}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ApproveRequestRequest) GetId() string {
@@ -1967,7 +2296,7 @@ type ApproveRequestResponse struct {
 
 func (x *ApproveRequestResponse) Reset() {
 	*x = ApproveRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2308,7 @@ func (x *ApproveRequestResponse) String() string {
 func (*ApproveRequestResponse) ProtoMessage() {}
 
 func (x *ApproveRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[36]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2321,7 @@ func (x *ApproveRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveRequestResponse.ProtoReflect.Descriptor instead.
 func (*ApproveRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{36}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ApproveRequestResponse) GetStatus() string {
@@ -2026,7 +2355,7 @@ type ReturnRequestRequest struct {
 
 func (x *ReturnRequestRequest) Reset() {
 	*x = ReturnRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2367,7 @@ func (x *ReturnRequestRequest) String() string {
 func (*ReturnRequestRequest) ProtoMessage() {}
 
 func (x *ReturnRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[37]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2380,7 @@ func (x *ReturnRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequestRequest.ProtoReflect.Descriptor instead.
 func (*ReturnRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{37}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReturnRequestRequest) GetId() string {
@@ -2077,7 +2406,7 @@ type ReturnRequestResponse struct {
 
 func (x *ReturnRequestResponse) Reset() {
 	*x = ReturnRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2418,7 @@ func (x *ReturnRequestResponse) String() string {
 func (*ReturnRequestResponse) ProtoMessage() {}
 
 func (x *ReturnRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[38]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2431,7 @@ func (x *ReturnRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequestResponse.ProtoReflect.Descriptor instead.
 func (*ReturnRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{38}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ReturnRequestResponse) GetStatus() string {
@@ -2127,7 +2456,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2468,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[39]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2481,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{39}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListRequestsRequest) GetDirection() string {
@@ -2215,7 +2544,7 @@ type RequestSummary struct {
 
 func (x *RequestSummary) Reset() {
 	*x = RequestSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2556,7 @@ func (x *RequestSummary) String() string {
 func (*RequestSummary) ProtoMessage() {}
 
 func (x *RequestSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[40]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2569,7 @@ func (x *RequestSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestSummary.ProtoReflect.Descriptor instead.
 func (*RequestSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{40}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RequestSummary) GetId() string {
@@ -2358,7 +2687,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2699,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[41]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2712,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{41}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*RequestSummary {
@@ -2409,7 +2738,7 @@ type GetRequestRequest struct {
 
 func (x *GetRequestRequest) Reset() {
 	*x = GetRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2750,7 @@ func (x *GetRequestRequest) String() string {
 func (*GetRequestRequest) ProtoMessage() {}
 
 func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[42]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2763,7 @@ func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestRequest.ProtoReflect.Descriptor instead.
 func (*GetRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{42}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetRequestRequest) GetId() string {
@@ -2458,7 +2787,7 @@ type ReceiptInfo struct {
 
 func (x *ReceiptInfo) Reset() {
 	*x = ReceiptInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2470,7 +2799,7 @@ func (x *ReceiptInfo) String() string {
 func (*ReceiptInfo) ProtoMessage() {}
 
 func (x *ReceiptInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[43]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2483,7 +2812,7 @@ func (x *ReceiptInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiptInfo.ProtoReflect.Descriptor instead.
 func (*ReceiptInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{43}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ReceiptInfo) GetNode() string {
@@ -2547,7 +2876,7 @@ type AttachmentInfo struct {
 
 func (x *AttachmentInfo) Reset() {
 	*x = AttachmentInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2888,7 @@ func (x *AttachmentInfo) String() string {
 func (*AttachmentInfo) ProtoMessage() {}
 
 func (x *AttachmentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[44]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2901,7 @@ func (x *AttachmentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachmentInfo.ProtoReflect.Descriptor instead.
 func (*AttachmentInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{44}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttachmentInfo) GetMessageId() string {
@@ -2675,7 +3004,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +3016,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[45]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +3029,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{45}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Step) GetMessageId() string {
@@ -2842,7 +3171,7 @@ type GetRequestResponse struct {
 
 func (x *GetRequestResponse) Reset() {
 	*x = GetRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2854,7 +3183,7 @@ func (x *GetRequestResponse) String() string {
 func (*GetRequestResponse) ProtoMessage() {}
 
 func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[46]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2867,7 +3196,7 @@ func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestResponse.ProtoReflect.Descriptor instead.
 func (*GetRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{46}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetRequestResponse) GetSummary() *RequestSummary {
@@ -2943,7 +3272,7 @@ type WatchRequestsRequest struct {
 
 func (x *WatchRequestsRequest) Reset() {
 	*x = WatchRequestsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3284,7 @@ func (x *WatchRequestsRequest) String() string {
 func (*WatchRequestsRequest) ProtoMessage() {}
 
 func (x *WatchRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[47]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3297,7 @@ func (x *WatchRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequestsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{47}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WatchRequestsRequest) GetCursor() string {
@@ -2988,7 +3317,7 @@ type WatchRequestsResponse struct {
 
 func (x *WatchRequestsResponse) Reset() {
 	*x = WatchRequestsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3000,7 +3329,7 @@ func (x *WatchRequestsResponse) String() string {
 func (*WatchRequestsResponse) ProtoMessage() {}
 
 func (x *WatchRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[48]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3013,7 +3342,7 @@ func (x *WatchRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequestsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{48}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchRequestsResponse) GetCursor() string {
@@ -3040,7 +3369,7 @@ type AcknowledgeRequestRequest struct {
 
 func (x *AcknowledgeRequestRequest) Reset() {
 	*x = AcknowledgeRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3052,7 +3381,7 @@ func (x *AcknowledgeRequestRequest) String() string {
 func (*AcknowledgeRequestRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[49]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3065,7 +3394,7 @@ func (x *AcknowledgeRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequestRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{49}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AcknowledgeRequestRequest) GetId() string {
@@ -3093,7 +3422,7 @@ type AcknowledgeRequestResponse struct {
 
 func (x *AcknowledgeRequestResponse) Reset() {
 	*x = AcknowledgeRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3105,7 +3434,7 @@ func (x *AcknowledgeRequestResponse) String() string {
 func (*AcknowledgeRequestResponse) ProtoMessage() {}
 
 func (x *AcknowledgeRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[50]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3118,7 +3447,7 @@ func (x *AcknowledgeRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequestResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{50}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *AcknowledgeRequestResponse) GetMessageId() string {
@@ -3146,7 +3475,7 @@ type AnswerRequestRequest struct {
 
 func (x *AnswerRequestRequest) Reset() {
 	*x = AnswerRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3158,7 +3487,7 @@ func (x *AnswerRequestRequest) String() string {
 func (*AnswerRequestRequest) ProtoMessage() {}
 
 func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[51]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3171,7 +3500,7 @@ func (x *AnswerRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{51}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AnswerRequestRequest) GetId() string {
@@ -3206,7 +3535,7 @@ type AnswerRequestResponse struct {
 
 func (x *AnswerRequestResponse) Reset() {
 	*x = AnswerRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3218,7 +3547,7 @@ func (x *AnswerRequestResponse) String() string {
 func (*AnswerRequestResponse) ProtoMessage() {}
 
 func (x *AnswerRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[52]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3231,7 +3560,7 @@ func (x *AnswerRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequestResponse.ProtoReflect.Descriptor instead.
 func (*AnswerRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{52}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *AnswerRequestResponse) GetMessageId() string {
@@ -3258,7 +3587,7 @@ type RefuseRequestRequest struct {
 
 func (x *RefuseRequestRequest) Reset() {
 	*x = RefuseRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3270,7 +3599,7 @@ func (x *RefuseRequestRequest) String() string {
 func (*RefuseRequestRequest) ProtoMessage() {}
 
 func (x *RefuseRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[53]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3283,7 +3612,7 @@ func (x *RefuseRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefuseRequestRequest.ProtoReflect.Descriptor instead.
 func (*RefuseRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{53}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RefuseRequestRequest) GetId() string {
@@ -3311,7 +3640,7 @@ type RefuseRequestResponse struct {
 
 func (x *RefuseRequestResponse) Reset() {
 	*x = RefuseRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3323,7 +3652,7 @@ func (x *RefuseRequestResponse) String() string {
 func (*RefuseRequestResponse) ProtoMessage() {}
 
 func (x *RefuseRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[54]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3336,7 +3665,7 @@ func (x *RefuseRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefuseRequestResponse.ProtoReflect.Descriptor instead.
 func (*RefuseRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{54}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RefuseRequestResponse) GetMessageId() string {
@@ -3363,7 +3692,7 @@ type CloseRequestRequest struct {
 
 func (x *CloseRequestRequest) Reset() {
 	*x = CloseRequestRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3704,7 @@ func (x *CloseRequestRequest) String() string {
 func (*CloseRequestRequest) ProtoMessage() {}
 
 func (x *CloseRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[55]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3717,7 @@ func (x *CloseRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequestRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequestRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{55}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CloseRequestRequest) GetId() string {
@@ -3416,7 +3745,7 @@ type CloseRequestResponse struct {
 
 func (x *CloseRequestResponse) Reset() {
 	*x = CloseRequestResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3428,7 +3757,7 @@ func (x *CloseRequestResponse) String() string {
 func (*CloseRequestResponse) ProtoMessage() {}
 
 func (x *CloseRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[56]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3441,7 +3770,7 @@ func (x *CloseRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequestResponse.ProtoReflect.Descriptor instead.
 func (*CloseRequestResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{56}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CloseRequestResponse) GetMessageId() string {
@@ -3472,7 +3801,7 @@ type AddAttachmentRequest struct {
 
 func (x *AddAttachmentRequest) Reset() {
 	*x = AddAttachmentRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3484,7 +3813,7 @@ func (x *AddAttachmentRequest) String() string {
 func (*AddAttachmentRequest) ProtoMessage() {}
 
 func (x *AddAttachmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[57]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3497,7 +3826,7 @@ func (x *AddAttachmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAttachmentRequest.ProtoReflect.Descriptor instead.
 func (*AddAttachmentRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{57}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *AddAttachmentRequest) GetRequestId() string {
@@ -3533,7 +3862,7 @@ type AddAttachmentResponse struct {
 
 func (x *AddAttachmentResponse) Reset() {
 	*x = AddAttachmentResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3874,7 @@ func (x *AddAttachmentResponse) String() string {
 func (*AddAttachmentResponse) ProtoMessage() {}
 
 func (x *AddAttachmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[58]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3887,7 @@ func (x *AddAttachmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAttachmentResponse.ProtoReflect.Descriptor instead.
 func (*AddAttachmentResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{58}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *AddAttachmentResponse) GetIndex() uint32 {
@@ -3593,7 +3922,7 @@ type GetAttachmentRequest struct {
 
 func (x *GetAttachmentRequest) Reset() {
 	*x = GetAttachmentRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3934,7 @@ func (x *GetAttachmentRequest) String() string {
 func (*GetAttachmentRequest) ProtoMessage() {}
 
 func (x *GetAttachmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[59]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3947,7 @@ func (x *GetAttachmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAttachmentRequest.ProtoReflect.Descriptor instead.
 func (*GetAttachmentRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{59}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetAttachmentRequest) GetRequestId() string {
@@ -3651,7 +3980,7 @@ type GetAttachmentResponse struct {
 
 func (x *GetAttachmentResponse) Reset() {
 	*x = GetAttachmentResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3992,7 @@ func (x *GetAttachmentResponse) String() string {
 func (*GetAttachmentResponse) ProtoMessage() {}
 
 func (x *GetAttachmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[60]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +4005,7 @@ func (x *GetAttachmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAttachmentResponse.ProtoReflect.Descriptor instead.
 func (*GetAttachmentResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{60}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetAttachmentResponse) GetData() []byte {
@@ -3709,7 +4038,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3721,7 +4050,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[61]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3734,7 +4063,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{61}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListEntriesRequest) GetState() string {
@@ -3839,7 +4168,7 @@ type AuthorityInfo struct {
 
 func (x *AuthorityInfo) Reset() {
 	*x = AuthorityInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3851,7 +4180,7 @@ func (x *AuthorityInfo) String() string {
 func (*AuthorityInfo) ProtoMessage() {}
 
 func (x *AuthorityInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[62]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3864,7 +4193,7 @@ func (x *AuthorityInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorityInfo.ProtoReflect.Descriptor instead.
 func (*AuthorityInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{62}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *AuthorityInfo) GetName() string {
@@ -4060,7 +4389,7 @@ type CodeInfo struct {
 
 func (x *CodeInfo) Reset() {
 	*x = CodeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4072,7 +4401,7 @@ func (x *CodeInfo) String() string {
 func (*CodeInfo) ProtoMessage() {}
 
 func (x *CodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[63]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4085,7 +4414,7 @@ func (x *CodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CodeInfo.ProtoReflect.Descriptor instead.
 func (*CodeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{63}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CodeInfo) GetCode() string {
@@ -4117,7 +4446,7 @@ type CompetenceInfo struct {
 
 func (x *CompetenceInfo) Reset() {
 	*x = CompetenceInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4129,7 +4458,7 @@ func (x *CompetenceInfo) String() string {
 func (*CompetenceInfo) ProtoMessage() {}
 
 func (x *CompetenceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[64]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4142,7 +4471,7 @@ func (x *CompetenceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompetenceInfo.ProtoReflect.Descriptor instead.
 func (*CompetenceInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{64}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CompetenceInfo) GetFunction() string {
@@ -4199,7 +4528,7 @@ type RequirementInfo struct {
 
 func (x *RequirementInfo) Reset() {
 	*x = RequirementInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4211,7 +4540,7 @@ func (x *RequirementInfo) String() string {
 func (*RequirementInfo) ProtoMessage() {}
 
 func (x *RequirementInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[65]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4224,7 +4553,7 @@ func (x *RequirementInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequirementInfo.ProtoReflect.Descriptor instead.
 func (*RequirementInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{65}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RequirementInfo) GetKind() string {
@@ -4288,7 +4617,7 @@ type NoticeInfo struct {
 
 func (x *NoticeInfo) Reset() {
 	*x = NoticeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4300,7 +4629,7 @@ func (x *NoticeInfo) String() string {
 func (*NoticeInfo) ProtoMessage() {}
 
 func (x *NoticeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[66]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4313,7 +4642,7 @@ func (x *NoticeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoticeInfo.ProtoReflect.Descriptor instead.
 func (*NoticeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{66}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *NoticeInfo) GetAvailability() string {
@@ -4378,7 +4707,7 @@ type OpeningInfo struct {
 
 func (x *OpeningInfo) Reset() {
 	*x = OpeningInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4390,7 +4719,7 @@ func (x *OpeningInfo) String() string {
 func (*OpeningInfo) ProtoMessage() {}
 
 func (x *OpeningInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[67]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4403,7 +4732,7 @@ func (x *OpeningInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpeningInfo.ProtoReflect.Descriptor instead.
 func (*OpeningInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{67}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *OpeningInfo) GetStatus() string {
@@ -4465,7 +4794,7 @@ type LocalName struct {
 
 func (x *LocalName) Reset() {
 	*x = LocalName{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4477,7 +4806,7 @@ func (x *LocalName) String() string {
 func (*LocalName) ProtoMessage() {}
 
 func (x *LocalName) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[68]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4490,7 +4819,7 @@ func (x *LocalName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocalName.ProtoReflect.Descriptor instead.
 func (*LocalName) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{68}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *LocalName) GetLanguage() string {
@@ -4526,7 +4855,7 @@ type DeskInfo struct {
 
 func (x *DeskInfo) Reset() {
 	*x = DeskInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4538,7 +4867,7 @@ func (x *DeskInfo) String() string {
 func (*DeskInfo) ProtoMessage() {}
 
 func (x *DeskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[69]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4551,7 +4880,7 @@ func (x *DeskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskInfo.ProtoReflect.Descriptor instead.
 func (*DeskInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{69}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DeskInfo) GetSlug() string {
@@ -4645,7 +4974,7 @@ type NodeInfo struct {
 
 func (x *NodeInfo) Reset() {
 	*x = NodeInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +4986,7 @@ func (x *NodeInfo) String() string {
 func (*NodeInfo) ProtoMessage() {}
 
 func (x *NodeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[70]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +4999,7 @@ func (x *NodeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeInfo.ProtoReflect.Descriptor instead.
 func (*NodeInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{70}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *NodeInfo) GetName() string {
@@ -4776,7 +5105,7 @@ type StateInfo struct {
 
 func (x *StateInfo) Reset() {
 	*x = StateInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4788,7 +5117,7 @@ func (x *StateInfo) String() string {
 func (*StateInfo) ProtoMessage() {}
 
 func (x *StateInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[71]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4801,7 +5130,7 @@ func (x *StateInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateInfo.ProtoReflect.Descriptor instead.
 func (*StateInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{71}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *StateInfo) GetName() string {
@@ -4905,7 +5234,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4917,7 +5246,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[72]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4930,7 +5259,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{72}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListEntriesResponse) GetStates() []*StateInfo {
@@ -4995,7 +5324,7 @@ type GetEntryRequest struct {
 
 func (x *GetEntryRequest) Reset() {
 	*x = GetEntryRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5007,7 +5336,7 @@ func (x *GetEntryRequest) String() string {
 func (*GetEntryRequest) ProtoMessage() {}
 
 func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[73]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5020,7 +5349,7 @@ func (x *GetEntryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryRequest.ProtoReflect.Descriptor instead.
 func (*GetEntryRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{73}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *GetEntryRequest) GetName() string {
@@ -5055,7 +5384,7 @@ type GetEntryResponse struct {
 
 func (x *GetEntryResponse) Reset() {
 	*x = GetEntryResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5396,7 @@ func (x *GetEntryResponse) String() string {
 func (*GetEntryResponse) ProtoMessage() {}
 
 func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[74]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5409,7 @@ func (x *GetEntryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEntryResponse.ProtoReflect.Descriptor instead.
 func (*GetEntryResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{74}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *GetEntryResponse) GetState() *StateInfo {
@@ -5125,7 +5454,7 @@ type FindAuthorityRequest struct {
 
 func (x *FindAuthorityRequest) Reset() {
 	*x = FindAuthorityRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5137,7 +5466,7 @@ func (x *FindAuthorityRequest) String() string {
 func (*FindAuthorityRequest) ProtoMessage() {}
 
 func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[75]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5150,7 +5479,7 @@ func (x *FindAuthorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityRequest.ProtoReflect.Descriptor instead.
 func (*FindAuthorityRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{75}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *FindAuthorityRequest) GetState() string {
@@ -5229,7 +5558,7 @@ type FindAuthorityResponse struct {
 
 func (x *FindAuthorityResponse) Reset() {
 	*x = FindAuthorityResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5241,7 +5570,7 @@ func (x *FindAuthorityResponse) String() string {
 func (*FindAuthorityResponse) ProtoMessage() {}
 
 func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[76]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5254,7 +5583,7 @@ func (x *FindAuthorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindAuthorityResponse.ProtoReflect.Descriptor instead.
 func (*FindAuthorityResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{76}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *FindAuthorityResponse) GetAuthorities() []*AuthorityInfo {
@@ -5321,7 +5650,7 @@ type ListCodesRequest struct {
 
 func (x *ListCodesRequest) Reset() {
 	*x = ListCodesRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5333,7 +5662,7 @@ func (x *ListCodesRequest) String() string {
 func (*ListCodesRequest) ProtoMessage() {}
 
 func (x *ListCodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[77]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5346,7 +5675,7 @@ func (x *ListCodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCodesRequest.ProtoReflect.Descriptor instead.
 func (*ListCodesRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{77}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
 }
 
 type RegisteredCode struct {
@@ -5363,7 +5692,7 @@ type RegisteredCode struct {
 
 func (x *RegisteredCode) Reset() {
 	*x = RegisteredCode{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5375,7 +5704,7 @@ func (x *RegisteredCode) String() string {
 func (*RegisteredCode) ProtoMessage() {}
 
 func (x *RegisteredCode) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[78]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5388,7 +5717,7 @@ func (x *RegisteredCode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisteredCode.ProtoReflect.Descriptor instead.
 func (*RegisteredCode) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{78}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *RegisteredCode) GetCode() string {
@@ -5432,7 +5761,7 @@ type ListCodesResponse struct {
 
 func (x *ListCodesResponse) Reset() {
 	*x = ListCodesResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5444,7 +5773,7 @@ func (x *ListCodesResponse) String() string {
 func (*ListCodesResponse) ProtoMessage() {}
 
 func (x *ListCodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[79]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5457,7 +5786,7 @@ func (x *ListCodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCodesResponse.ProtoReflect.Descriptor instead.
 func (*ListCodesResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{79}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListCodesResponse) GetCategories() []*RegisteredCode {
@@ -5496,7 +5825,7 @@ type GetDirectoryStatusRequest struct {
 
 func (x *GetDirectoryStatusRequest) Reset() {
 	*x = GetDirectoryStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5508,7 +5837,7 @@ func (x *GetDirectoryStatusRequest) String() string {
 func (*GetDirectoryStatusRequest) ProtoMessage() {}
 
 func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[80]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5521,7 +5850,7 @@ func (x *GetDirectoryStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{80}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
 }
 
 // ProofInfo is kept evidence against the hub.
@@ -5547,7 +5876,7 @@ type ProofInfo struct {
 
 func (x *ProofInfo) Reset() {
 	*x = ProofInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5559,7 +5888,7 @@ func (x *ProofInfo) String() string {
 func (*ProofInfo) ProtoMessage() {}
 
 func (x *ProofInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[81]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5572,7 +5901,7 @@ func (x *ProofInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProofInfo.ProtoReflect.Descriptor instead.
 func (*ProofInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{81}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ProofInfo) GetKind() string {
@@ -5646,7 +5975,7 @@ type OmittedInfo struct {
 
 func (x *OmittedInfo) Reset() {
 	*x = OmittedInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5987,7 @@ func (x *OmittedInfo) String() string {
 func (*OmittedInfo) ProtoMessage() {}
 
 func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[82]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +6000,7 @@ func (x *OmittedInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedInfo.ProtoReflect.Descriptor instead.
 func (*OmittedInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{82}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *OmittedInfo) GetHash() string {
@@ -5746,7 +6075,7 @@ type GetDirectoryStatusResponse struct {
 
 func (x *GetDirectoryStatusResponse) Reset() {
 	*x = GetDirectoryStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5758,7 +6087,7 @@ func (x *GetDirectoryStatusResponse) String() string {
 func (*GetDirectoryStatusResponse) ProtoMessage() {}
 
 func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[83]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5771,7 +6100,7 @@ func (x *GetDirectoryStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDirectoryStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetDirectoryStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{83}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *GetDirectoryStatusResponse) GetNetwork() string {
@@ -5936,7 +6265,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5948,7 +6277,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[84]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5961,7 +6290,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{84}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
 }
 
 type Component struct {
@@ -5976,7 +6305,7 @@ type Component struct {
 
 func (x *Component) Reset() {
 	*x = Component{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5988,7 +6317,7 @@ func (x *Component) String() string {
 func (*Component) ProtoMessage() {}
 
 func (x *Component) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[85]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6001,7 +6330,7 @@ func (x *Component) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Component.ProtoReflect.Descriptor instead.
 func (*Component) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{85}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Component) GetName() string {
@@ -6044,7 +6373,7 @@ type PeerInfo struct {
 
 func (x *PeerInfo) Reset() {
 	*x = PeerInfo{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6056,7 +6385,7 @@ func (x *PeerInfo) String() string {
 func (*PeerInfo) ProtoMessage() {}
 
 func (x *PeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[86]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6069,7 +6398,7 @@ func (x *PeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerInfo.ProtoReflect.Descriptor instead.
 func (*PeerInfo) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{86}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *PeerInfo) GetNode() string {
@@ -6119,7 +6448,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6131,7 +6460,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[87]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6144,7 +6473,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{87}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *GetStatusResponse) GetNode() string {
@@ -6234,7 +6563,7 @@ type ExplainPolicyRequest struct {
 
 func (x *ExplainPolicyRequest) Reset() {
 	*x = ExplainPolicyRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6246,7 +6575,7 @@ func (x *ExplainPolicyRequest) String() string {
 func (*ExplainPolicyRequest) ProtoMessage() {}
 
 func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[88]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6259,7 +6588,7 @@ func (x *ExplainPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{88}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ExplainPolicyRequest) GetAction() string {
@@ -6289,7 +6618,7 @@ type ExplainPolicyResponse struct {
 
 func (x *ExplainPolicyResponse) Reset() {
 	*x = ExplainPolicyResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6301,7 +6630,7 @@ func (x *ExplainPolicyResponse) String() string {
 func (*ExplainPolicyResponse) ProtoMessage() {}
 
 func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[89]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6314,7 +6643,7 @@ func (x *ExplainPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ExplainPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{89}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ExplainPolicyResponse) GetSource() string {
@@ -6373,7 +6702,7 @@ type AlertDraft struct {
 
 func (x *AlertDraft) Reset() {
 	*x = AlertDraft{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6385,7 +6714,7 @@ func (x *AlertDraft) String() string {
 func (*AlertDraft) ProtoMessage() {}
 
 func (x *AlertDraft) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[90]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6398,7 +6727,7 @@ func (x *AlertDraft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertDraft.ProtoReflect.Descriptor instead.
 func (*AlertDraft) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{90}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *AlertDraft) GetAuthority() string {
@@ -6487,7 +6816,7 @@ type CreateAlertRequest struct {
 
 func (x *CreateAlertRequest) Reset() {
 	*x = CreateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6499,7 +6828,7 @@ func (x *CreateAlertRequest) String() string {
 func (*CreateAlertRequest) ProtoMessage() {}
 
 func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[91]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6512,7 +6841,7 @@ func (x *CreateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertRequest.ProtoReflect.Descriptor instead.
 func (*CreateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{91}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *CreateAlertRequest) GetDraft() *AlertDraft {
@@ -6532,7 +6861,7 @@ type CreateAlertResponse struct {
 
 func (x *CreateAlertResponse) Reset() {
 	*x = CreateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6544,7 +6873,7 @@ func (x *CreateAlertResponse) String() string {
 func (*CreateAlertResponse) ProtoMessage() {}
 
 func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[92]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6557,7 +6886,7 @@ func (x *CreateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAlertResponse.ProtoReflect.Descriptor instead.
 func (*CreateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{92}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *CreateAlertResponse) GetId() string {
@@ -6576,7 +6905,7 @@ type CheckAlertRequest struct {
 
 func (x *CheckAlertRequest) Reset() {
 	*x = CheckAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6588,7 +6917,7 @@ func (x *CheckAlertRequest) String() string {
 func (*CheckAlertRequest) ProtoMessage() {}
 
 func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[93]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6601,7 +6930,7 @@ func (x *CheckAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertRequest.ProtoReflect.Descriptor instead.
 func (*CheckAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{93}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *CheckAlertRequest) GetId() string {
@@ -6623,7 +6952,7 @@ type CheckAlertResponse struct {
 
 func (x *CheckAlertResponse) Reset() {
 	*x = CheckAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6635,7 +6964,7 @@ func (x *CheckAlertResponse) String() string {
 func (*CheckAlertResponse) ProtoMessage() {}
 
 func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[94]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6648,7 +6977,7 @@ func (x *CheckAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAlertResponse.ProtoReflect.Descriptor instead.
 func (*CheckAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{94}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *CheckAlertResponse) GetFindings() []*Finding {
@@ -6681,7 +7010,7 @@ type PublishAlertRequest struct {
 
 func (x *PublishAlertRequest) Reset() {
 	*x = PublishAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6693,7 +7022,7 @@ func (x *PublishAlertRequest) String() string {
 func (*PublishAlertRequest) ProtoMessage() {}
 
 func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[95]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6706,7 +7035,7 @@ func (x *PublishAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertRequest.ProtoReflect.Descriptor instead.
 func (*PublishAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{95}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *PublishAlertRequest) GetId() string {
@@ -6730,7 +7059,7 @@ type PublishAlertResponse struct {
 
 func (x *PublishAlertResponse) Reset() {
 	*x = PublishAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6742,7 +7071,7 @@ func (x *PublishAlertResponse) String() string {
 func (*PublishAlertResponse) ProtoMessage() {}
 
 func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[96]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6755,7 +7084,7 @@ func (x *PublishAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAlertResponse.ProtoReflect.Descriptor instead.
 func (*PublishAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{96}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *PublishAlertResponse) GetStatus() string {
@@ -6797,7 +7126,7 @@ type ApproveAlertRequest struct {
 
 func (x *ApproveAlertRequest) Reset() {
 	*x = ApproveAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6809,7 +7138,7 @@ func (x *ApproveAlertRequest) String() string {
 func (*ApproveAlertRequest) ProtoMessage() {}
 
 func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[97]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6822,7 +7151,7 @@ func (x *ApproveAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertRequest.ProtoReflect.Descriptor instead.
 func (*ApproveAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{97}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ApproveAlertRequest) GetId() string {
@@ -6852,7 +7181,7 @@ type ApproveAlertResponse struct {
 
 func (x *ApproveAlertResponse) Reset() {
 	*x = ApproveAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6864,7 +7193,7 @@ func (x *ApproveAlertResponse) String() string {
 func (*ApproveAlertResponse) ProtoMessage() {}
 
 func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[98]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6877,7 +7206,7 @@ func (x *ApproveAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveAlertResponse.ProtoReflect.Descriptor instead.
 func (*ApproveAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{98}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ApproveAlertResponse) GetStatus() string {
@@ -6918,7 +7247,7 @@ type ReturnAlertRequest struct {
 
 func (x *ReturnAlertRequest) Reset() {
 	*x = ReturnAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6930,7 +7259,7 @@ func (x *ReturnAlertRequest) String() string {
 func (*ReturnAlertRequest) ProtoMessage() {}
 
 func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[99]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6943,7 +7272,7 @@ func (x *ReturnAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertRequest.ProtoReflect.Descriptor instead.
 func (*ReturnAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{99}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ReturnAlertRequest) GetId() string {
@@ -6969,7 +7298,7 @@ type ReturnAlertResponse struct {
 
 func (x *ReturnAlertResponse) Reset() {
 	*x = ReturnAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6981,7 +7310,7 @@ func (x *ReturnAlertResponse) String() string {
 func (*ReturnAlertResponse) ProtoMessage() {}
 
 func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[100]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6994,7 +7323,7 @@ func (x *ReturnAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnAlertResponse.ProtoReflect.Descriptor instead.
 func (*ReturnAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{100}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ReturnAlertResponse) GetStatus() string {
@@ -7015,7 +7344,7 @@ type UpdateAlertRequest struct {
 
 func (x *UpdateAlertRequest) Reset() {
 	*x = UpdateAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7027,7 +7356,7 @@ func (x *UpdateAlertRequest) String() string {
 func (*UpdateAlertRequest) ProtoMessage() {}
 
 func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[101]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7040,7 +7369,7 @@ func (x *UpdateAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{101}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *UpdateAlertRequest) GetId() string {
@@ -7066,7 +7395,7 @@ type UpdateAlertResponse struct {
 
 func (x *UpdateAlertResponse) Reset() {
 	*x = UpdateAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7078,7 +7407,7 @@ func (x *UpdateAlertResponse) String() string {
 func (*UpdateAlertResponse) ProtoMessage() {}
 
 func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[102]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7091,7 +7420,7 @@ func (x *UpdateAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAlertResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{102}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *UpdateAlertResponse) GetStatus() string {
@@ -7113,7 +7442,7 @@ type CancelAlertRequest struct {
 
 func (x *CancelAlertRequest) Reset() {
 	*x = CancelAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7125,7 +7454,7 @@ func (x *CancelAlertRequest) String() string {
 func (*CancelAlertRequest) ProtoMessage() {}
 
 func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[103]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7138,7 +7467,7 @@ func (x *CancelAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertRequest.ProtoReflect.Descriptor instead.
 func (*CancelAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{103}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *CancelAlertRequest) GetId() string {
@@ -7174,7 +7503,7 @@ type CancelAlertResponse struct {
 
 func (x *CancelAlertResponse) Reset() {
 	*x = CancelAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7186,7 +7515,7 @@ func (x *CancelAlertResponse) String() string {
 func (*CancelAlertResponse) ProtoMessage() {}
 
 func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[104]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7199,7 +7528,7 @@ func (x *CancelAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelAlertResponse.ProtoReflect.Descriptor instead.
 func (*CancelAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{104}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *CancelAlertResponse) GetStatus() string {
@@ -7239,7 +7568,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7251,7 +7580,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[105]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7264,7 +7593,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{105}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ListAlertsRequest) GetDirection() string {
@@ -7340,7 +7669,7 @@ type AlertSummary struct {
 
 func (x *AlertSummary) Reset() {
 	*x = AlertSummary{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7352,7 +7681,7 @@ func (x *AlertSummary) String() string {
 func (*AlertSummary) ProtoMessage() {}
 
 func (x *AlertSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[106]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7365,7 +7694,7 @@ func (x *AlertSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertSummary.ProtoReflect.Descriptor instead.
 func (*AlertSummary) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{106}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *AlertSummary) GetId() string {
@@ -7504,7 +7833,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7516,7 +7845,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[107]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7529,7 +7858,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{107}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*AlertSummary {
@@ -7555,7 +7884,7 @@ type GetAlertRequest struct {
 
 func (x *GetAlertRequest) Reset() {
 	*x = GetAlertRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7567,7 +7896,7 @@ func (x *GetAlertRequest) String() string {
 func (*GetAlertRequest) ProtoMessage() {}
 
 func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[108]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7580,7 +7909,7 @@ func (x *GetAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{108}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *GetAlertRequest) GetId() string {
@@ -7610,7 +7939,7 @@ type AlertStep struct {
 
 func (x *AlertStep) Reset() {
 	*x = AlertStep{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7622,7 +7951,7 @@ func (x *AlertStep) String() string {
 func (*AlertStep) ProtoMessage() {}
 
 func (x *AlertStep) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[109]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7635,7 +7964,7 @@ func (x *AlertStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertStep.ProtoReflect.Descriptor instead.
 func (*AlertStep) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{109}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *AlertStep) GetMessageId() string {
@@ -7720,7 +8049,7 @@ type GetAlertResponse struct {
 
 func (x *GetAlertResponse) Reset() {
 	*x = GetAlertResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7732,7 +8061,7 @@ func (x *GetAlertResponse) String() string {
 func (*GetAlertResponse) ProtoMessage() {}
 
 func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[110]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7745,7 +8074,7 @@ func (x *GetAlertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{110}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *GetAlertResponse) GetSummary() *AlertSummary {
@@ -7816,7 +8145,7 @@ type WatchAlertsRequest struct {
 
 func (x *WatchAlertsRequest) Reset() {
 	*x = WatchAlertsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7828,7 +8157,7 @@ func (x *WatchAlertsRequest) String() string {
 func (*WatchAlertsRequest) ProtoMessage() {}
 
 func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[111]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7841,7 +8170,7 @@ func (x *WatchAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsRequest.ProtoReflect.Descriptor instead.
 func (*WatchAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{111}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *WatchAlertsRequest) GetCursor() string {
@@ -7868,7 +8197,7 @@ type WatchAlertsResponse struct {
 
 func (x *WatchAlertsResponse) Reset() {
 	*x = WatchAlertsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7880,7 +8209,7 @@ func (x *WatchAlertsResponse) String() string {
 func (*WatchAlertsResponse) ProtoMessage() {}
 
 func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[112]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7893,7 +8222,7 @@ func (x *WatchAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAlertsResponse.ProtoReflect.Descriptor instead.
 func (*WatchAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{112}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *WatchAlertsResponse) GetCursor() string {
@@ -7920,7 +8249,7 @@ type GiveFeedbackRequest struct {
 
 func (x *GiveFeedbackRequest) Reset() {
 	*x = GiveFeedbackRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7932,7 +8261,7 @@ func (x *GiveFeedbackRequest) String() string {
 func (*GiveFeedbackRequest) ProtoMessage() {}
 
 func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[113]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7945,7 +8274,7 @@ func (x *GiveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{113}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *GiveFeedbackRequest) GetId() string {
@@ -7973,7 +8302,7 @@ type GiveFeedbackResponse struct {
 
 func (x *GiveFeedbackResponse) Reset() {
 	*x = GiveFeedbackResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7985,7 +8314,7 @@ func (x *GiveFeedbackResponse) String() string {
 func (*GiveFeedbackResponse) ProtoMessage() {}
 
 func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[114]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7998,7 +8327,7 @@ func (x *GiveFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GiveFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*GiveFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{114}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *GiveFeedbackResponse) GetMessageId() string {
@@ -8024,7 +8353,7 @@ type ListHoldersRequest struct {
 
 func (x *ListHoldersRequest) Reset() {
 	*x = ListHoldersRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8036,7 +8365,7 @@ func (x *ListHoldersRequest) String() string {
 func (*ListHoldersRequest) ProtoMessage() {}
 
 func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[115]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8049,7 +8378,7 @@ func (x *ListHoldersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldersRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{115}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *ListHoldersRequest) GetId() string {
@@ -8078,7 +8407,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8090,7 +8419,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[116]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8103,7 +8432,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{116}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *Holder) GetNode() string {
@@ -8167,7 +8496,7 @@ type ListHoldersResponse struct {
 
 func (x *ListHoldersResponse) Reset() {
 	*x = ListHoldersResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8179,7 +8508,7 @@ func (x *ListHoldersResponse) String() string {
 func (*ListHoldersResponse) ProtoMessage() {}
 
 func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[117]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8192,7 +8521,7 @@ func (x *ListHoldersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldersResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldersResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{117}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ListHoldersResponse) GetHolders() []*Holder {
@@ -8236,7 +8565,7 @@ type AddAlertFileRequest struct {
 
 func (x *AddAlertFileRequest) Reset() {
 	*x = AddAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8248,7 +8577,7 @@ func (x *AddAlertFileRequest) String() string {
 func (*AddAlertFileRequest) ProtoMessage() {}
 
 func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[118]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8261,7 +8590,7 @@ func (x *AddAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*AddAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{118}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *AddAlertFileRequest) GetAlertId() string {
@@ -8297,7 +8626,7 @@ type AddAlertFileResponse struct {
 
 func (x *AddAlertFileResponse) Reset() {
 	*x = AddAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8309,7 +8638,7 @@ func (x *AddAlertFileResponse) String() string {
 func (*AddAlertFileResponse) ProtoMessage() {}
 
 func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[119]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8322,7 +8651,7 @@ func (x *AddAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*AddAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{119}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *AddAlertFileResponse) GetIndex() uint32 {
@@ -8356,7 +8685,7 @@ type GetAlertFileRequest struct {
 
 func (x *GetAlertFileRequest) Reset() {
 	*x = GetAlertFileRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8368,7 +8697,7 @@ func (x *GetAlertFileRequest) String() string {
 func (*GetAlertFileRequest) ProtoMessage() {}
 
 func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[120]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8381,7 +8710,7 @@ func (x *GetAlertFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileRequest.ProtoReflect.Descriptor instead.
 func (*GetAlertFileRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{120}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *GetAlertFileRequest) GetAlertId() string {
@@ -8407,7 +8736,7 @@ type GetAlertFileResponse struct {
 
 func (x *GetAlertFileResponse) Reset() {
 	*x = GetAlertFileResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8419,7 +8748,7 @@ func (x *GetAlertFileResponse) String() string {
 func (*GetAlertFileResponse) ProtoMessage() {}
 
 func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[121]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8432,7 +8761,7 @@ func (x *GetAlertFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAlertFileResponse.ProtoReflect.Descriptor instead.
 func (*GetAlertFileResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{121}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *GetAlertFileResponse) GetData() []byte {
@@ -8464,7 +8793,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8476,7 +8805,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[122]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8489,7 +8818,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{122}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Subscription) GetId() string {
@@ -8564,7 +8893,7 @@ type AddSubscriptionRequest struct {
 
 func (x *AddSubscriptionRequest) Reset() {
 	*x = AddSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8576,7 +8905,7 @@ func (x *AddSubscriptionRequest) String() string {
 func (*AddSubscriptionRequest) ProtoMessage() {}
 
 func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[123]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8589,7 +8918,7 @@ func (x *AddSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{123}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *AddSubscriptionRequest) GetSubscription() *Subscription {
@@ -8609,7 +8938,7 @@ type AddSubscriptionResponse struct {
 
 func (x *AddSubscriptionResponse) Reset() {
 	*x = AddSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8621,7 +8950,7 @@ func (x *AddSubscriptionResponse) String() string {
 func (*AddSubscriptionResponse) ProtoMessage() {}
 
 func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[124]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8634,7 +8963,7 @@ func (x *AddSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*AddSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{124}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *AddSubscriptionResponse) GetId() string {
@@ -8660,7 +8989,7 @@ type ApproveSubscriptionRequest struct {
 
 func (x *ApproveSubscriptionRequest) Reset() {
 	*x = ApproveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8672,7 +9001,7 @@ func (x *ApproveSubscriptionRequest) String() string {
 func (*ApproveSubscriptionRequest) ProtoMessage() {}
 
 func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[125]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8685,7 +9014,7 @@ func (x *ApproveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{125}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *ApproveSubscriptionRequest) GetId() string {
@@ -8704,7 +9033,7 @@ type ApproveSubscriptionResponse struct {
 
 func (x *ApproveSubscriptionResponse) Reset() {
 	*x = ApproveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8716,7 +9045,7 @@ func (x *ApproveSubscriptionResponse) String() string {
 func (*ApproveSubscriptionResponse) ProtoMessage() {}
 
 func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[126]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8729,7 +9058,7 @@ func (x *ApproveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*ApproveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{126}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *ApproveSubscriptionResponse) GetStatus() string {
@@ -8747,7 +9076,7 @@ type ListSubscriptionsRequest struct {
 
 func (x *ListSubscriptionsRequest) Reset() {
 	*x = ListSubscriptionsRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8759,7 +9088,7 @@ func (x *ListSubscriptionsRequest) String() string {
 func (*ListSubscriptionsRequest) ProtoMessage() {}
 
 func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[127]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8772,7 +9101,7 @@ func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{127}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{132}
 }
 
 type ListSubscriptionsResponse struct {
@@ -8784,7 +9113,7 @@ type ListSubscriptionsResponse struct {
 
 func (x *ListSubscriptionsResponse) Reset() {
 	*x = ListSubscriptionsResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8796,7 +9125,7 @@ func (x *ListSubscriptionsResponse) String() string {
 func (*ListSubscriptionsResponse) ProtoMessage() {}
 
 func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[128]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8809,7 +9138,7 @@ func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{128}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
@@ -8828,7 +9157,7 @@ type RemoveSubscriptionRequest struct {
 
 func (x *RemoveSubscriptionRequest) Reset() {
 	*x = RemoveSubscriptionRequest{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8840,7 +9169,7 @@ func (x *RemoveSubscriptionRequest) String() string {
 func (*RemoveSubscriptionRequest) ProtoMessage() {}
 
 func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[129]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8853,7 +9182,7 @@ func (x *RemoveSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{129}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *RemoveSubscriptionRequest) GetId() string {
@@ -8871,7 +9200,7 @@ type RemoveSubscriptionResponse struct {
 
 func (x *RemoveSubscriptionResponse) Reset() {
 	*x = RemoveSubscriptionResponse{}
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8883,7 +9212,7 @@ func (x *RemoveSubscriptionResponse) String() string {
 func (*RemoveSubscriptionResponse) ProtoMessage() {}
 
 func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_enlace_operator_v1_operator_proto_msgTypes[130]
+	mi := &file_enlace_operator_v1_operator_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8896,14 +9225,38 @@ func (x *RemoveSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*RemoveSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{130}
+	return file_enlace_operator_v1_operator_proto_rawDescGZIP(), []int{135}
 }
 
 var File_enlace_operator_v1_operator_proto protoreflect.FileDescriptor
 
 const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\n" +
-	"!enlace/operator/v1/operator.proto\x12\x12enlace.operator.v1\x1a\x1eenlace/format/v1/content.proto\x1a\x1cgoogle/api/annotations.proto\"1\n" +
+	"!enlace/operator/v1/operator.proto\x12\x12enlace.operator.v1\x1a\x1eenlace/format/v1/content.proto\x1a\x1cgoogle/api/annotations.proto\"?\n" +
+	"\x0fDiagnoseRequest\x12\x14\n" +
+	"\x05peers\x18\x01 \x03(\tR\x05peers\x12\x16\n" +
+	"\x06within\x18\x02 \x01(\rR\x06within\"\xa4\x01\n" +
+	"\x10DiagnoseResponse\x12\x1c\n" +
+	"\texamining\x18\x01 \x01(\tR\texamining\x12>\n" +
+	"\afinding\x18\x02 \x01(\v2$.enlace.operator.v1.DiagnosisFindingR\afinding\x122\n" +
+	"\x03end\x18\x03 \x01(\v2 .enlace.operator.v1.DiagnosisEndR\x03end\"\xd1\x01\n" +
+	"\x10DiagnosisFinding\x12\x1c\n" +
+	"\tcomponent\x18\x01 \x01(\tR\tcomponent\x12\x14\n" +
+	"\x05about\x18\x02 \x01(\tR\x05about\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x14\n" +
+	"\x05found\x18\x05 \x01(\tR\x05found\x12\x12\n" +
+	"\x04todo\x18\x06 \x01(\tR\x04todo\x125\n" +
+	"\x05probe\x18\a \x01(\v2\x1f.enlace.operator.v1.ProbeAnswerR\x05probe\"a\n" +
+	"\vProbeAnswer\x12\x12\n" +
+	"\x04road\x18\x01 \x01(\tR\x04road\x12\x1d\n" +
+	"\n" +
+	"round_trip\x18\x02 \x01(\x03R\troundTrip\x12\x1f\n" +
+	"\vclock_ahead\x18\x03 \x01(\x03R\n" +
+	"clockAhead\"D\n" +
+	"\fDiagnosisEnd\x12\x1a\n" +
+	"\bfindings\x18\x01 \x01(\rR\bfindings\x12\x18\n" +
+	"\ahealthy\x18\x02 \x01(\bR\ahealthy\"1\n" +
 	"\rBackupRequest\x12 \n" +
 	"\vattachments\x18\x01 \x01(\tR\vattachments\"\x83\x01\n" +
 	"\x0eBackupResponse\x12\x12\n" +
@@ -9649,13 +10002,14 @@ const file_enlace_operator_v1_operator_proto_rawDesc = "" +
 	"\bGetEntry\x12#.enlace.operator.v1.GetEntryRequest\x1a$.enlace.operator.v1.GetEntryResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/directory/{name=**}\x12u\n" +
 	"\rFindAuthority\x12(.enlace.operator.v1.FindAuthorityRequest\x1a).enlace.operator.v1.FindAuthorityResponse\"\x0f\x82\xd3\xe4\x93\x02\t\x12\a/v1/who\x12\x91\x01\n" +
 	"\x12GetDirectoryStatus\x12-.enlace.operator.v1.GetDirectoryStatusRequest\x1a..enlace.operator.v1.GetDirectoryStatusResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/directory-status\x12k\n" +
-	"\tListCodes\x12$.enlace.operator.v1.ListCodesRequest\x1a%.enlace.operator.v1.ListCodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/codes2\xc6\x02\n" +
+	"\tListCodes\x12$.enlace.operator.v1.ListCodesRequest\x1a%.enlace.operator.v1.ListCodesResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/codes2\x9f\x03\n" +
 	"\vNodeService\x12j\n" +
 	"\tGetStatus\x12$.enlace.operator.v1.GetStatusRequest\x1a%.enlace.operator.v1.GetStatusResponse\"\x10\x82\xd3\xe4\x93\x02\n" +
 	"\x12\b/v1/node\x12x\n" +
 	"\rExplainPolicy\x12(.enlace.operator.v1.ExplainPolicyRequest\x1a).enlace.operator.v1.ExplainPolicyResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/policy\x12Q\n" +
-	"\x06Backup\x12!.enlace.operator.v1.BackupRequest\x1a\".enlace.operator.v1.BackupResponse0\x01BLZJgithub.com/enlace-network/enlace/internal/pb/enlace/operator/v1;operatorv1b\x06proto3"
+	"\x06Backup\x12!.enlace.operator.v1.BackupRequest\x1a\".enlace.operator.v1.BackupResponse0\x01\x12W\n" +
+	"\bDiagnose\x12#.enlace.operator.v1.DiagnoseRequest\x1a$.enlace.operator.v1.DiagnoseResponse0\x01BLZJgithub.com/enlace-network/enlace/internal/pb/enlace/operator/v1;operatorv1b\x06proto3"
 
 var (
 	file_enlace_operator_v1_operator_proto_rawDescOnce sync.Once
@@ -9669,334 +10023,344 @@ func file_enlace_operator_v1_operator_proto_rawDescGZIP() []byte {
 	return file_enlace_operator_v1_operator_proto_rawDescData
 }
 
-var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 131)
+var file_enlace_operator_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 136)
 var file_enlace_operator_v1_operator_proto_goTypes = []any{
-	(*BackupRequest)(nil),               // 0: enlace.operator.v1.BackupRequest
-	(*BackupResponse)(nil),              // 1: enlace.operator.v1.BackupResponse
-	(*BackupSummary)(nil),               // 2: enlace.operator.v1.BackupSummary
-	(*LoginRequest)(nil),                // 3: enlace.operator.v1.LoginRequest
-	(*LoginResponse)(nil),               // 4: enlace.operator.v1.LoginResponse
-	(*LogoutRequest)(nil),               // 5: enlace.operator.v1.LogoutRequest
-	(*LogoutResponse)(nil),              // 6: enlace.operator.v1.LogoutResponse
-	(*WhoAmIRequest)(nil),               // 7: enlace.operator.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),              // 8: enlace.operator.v1.WhoAmIResponse
-	(*IssueTokenRequest)(nil),           // 9: enlace.operator.v1.IssueTokenRequest
-	(*IssueTokenResponse)(nil),          // 10: enlace.operator.v1.IssueTokenResponse
-	(*ListTokensRequest)(nil),           // 11: enlace.operator.v1.ListTokensRequest
-	(*TokenInfo)(nil),                   // 12: enlace.operator.v1.TokenInfo
-	(*ListTokensResponse)(nil),          // 13: enlace.operator.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),          // 14: enlace.operator.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),         // 15: enlace.operator.v1.RevokeTokenResponse
-	(*AddUserRequest)(nil),              // 16: enlace.operator.v1.AddUserRequest
-	(*AddUserResponse)(nil),             // 17: enlace.operator.v1.AddUserResponse
-	(*ListUsersRequest)(nil),            // 18: enlace.operator.v1.ListUsersRequest
-	(*UserInfo)(nil),                    // 19: enlace.operator.v1.UserInfo
-	(*ListUsersResponse)(nil),           // 20: enlace.operator.v1.ListUsersResponse
-	(*SetRolesRequest)(nil),             // 21: enlace.operator.v1.SetRolesRequest
-	(*SetRolesResponse)(nil),            // 22: enlace.operator.v1.SetRolesResponse
-	(*LockUserRequest)(nil),             // 23: enlace.operator.v1.LockUserRequest
-	(*LockUserResponse)(nil),            // 24: enlace.operator.v1.LockUserResponse
-	(*ResetPasswordRequest)(nil),        // 25: enlace.operator.v1.ResetPasswordRequest
-	(*ResetPasswordResponse)(nil),       // 26: enlace.operator.v1.ResetPasswordResponse
-	(*Draft)(nil),                       // 27: enlace.operator.v1.Draft
-	(*CreateRequestRequest)(nil),        // 28: enlace.operator.v1.CreateRequestRequest
-	(*CreateRequestResponse)(nil),       // 29: enlace.operator.v1.CreateRequestResponse
-	(*CheckRequestRequest)(nil),         // 30: enlace.operator.v1.CheckRequestRequest
-	(*Finding)(nil),                     // 31: enlace.operator.v1.Finding
-	(*CheckRequestResponse)(nil),        // 32: enlace.operator.v1.CheckRequestResponse
-	(*SendRequestRequest)(nil),          // 33: enlace.operator.v1.SendRequestRequest
-	(*SendRequestResponse)(nil),         // 34: enlace.operator.v1.SendRequestResponse
-	(*ApproveRequestRequest)(nil),       // 35: enlace.operator.v1.ApproveRequestRequest
-	(*ApproveRequestResponse)(nil),      // 36: enlace.operator.v1.ApproveRequestResponse
-	(*ReturnRequestRequest)(nil),        // 37: enlace.operator.v1.ReturnRequestRequest
-	(*ReturnRequestResponse)(nil),       // 38: enlace.operator.v1.ReturnRequestResponse
-	(*ListRequestsRequest)(nil),         // 39: enlace.operator.v1.ListRequestsRequest
-	(*RequestSummary)(nil),              // 40: enlace.operator.v1.RequestSummary
-	(*ListRequestsResponse)(nil),        // 41: enlace.operator.v1.ListRequestsResponse
-	(*GetRequestRequest)(nil),           // 42: enlace.operator.v1.GetRequestRequest
-	(*ReceiptInfo)(nil),                 // 43: enlace.operator.v1.ReceiptInfo
-	(*AttachmentInfo)(nil),              // 44: enlace.operator.v1.AttachmentInfo
-	(*Step)(nil),                        // 45: enlace.operator.v1.Step
-	(*GetRequestResponse)(nil),          // 46: enlace.operator.v1.GetRequestResponse
-	(*WatchRequestsRequest)(nil),        // 47: enlace.operator.v1.WatchRequestsRequest
-	(*WatchRequestsResponse)(nil),       // 48: enlace.operator.v1.WatchRequestsResponse
-	(*AcknowledgeRequestRequest)(nil),   // 49: enlace.operator.v1.AcknowledgeRequestRequest
-	(*AcknowledgeRequestResponse)(nil),  // 50: enlace.operator.v1.AcknowledgeRequestResponse
-	(*AnswerRequestRequest)(nil),        // 51: enlace.operator.v1.AnswerRequestRequest
-	(*AnswerRequestResponse)(nil),       // 52: enlace.operator.v1.AnswerRequestResponse
-	(*RefuseRequestRequest)(nil),        // 53: enlace.operator.v1.RefuseRequestRequest
-	(*RefuseRequestResponse)(nil),       // 54: enlace.operator.v1.RefuseRequestResponse
-	(*CloseRequestRequest)(nil),         // 55: enlace.operator.v1.CloseRequestRequest
-	(*CloseRequestResponse)(nil),        // 56: enlace.operator.v1.CloseRequestResponse
-	(*AddAttachmentRequest)(nil),        // 57: enlace.operator.v1.AddAttachmentRequest
-	(*AddAttachmentResponse)(nil),       // 58: enlace.operator.v1.AddAttachmentResponse
-	(*GetAttachmentRequest)(nil),        // 59: enlace.operator.v1.GetAttachmentRequest
-	(*GetAttachmentResponse)(nil),       // 60: enlace.operator.v1.GetAttachmentResponse
-	(*ListEntriesRequest)(nil),          // 61: enlace.operator.v1.ListEntriesRequest
-	(*AuthorityInfo)(nil),               // 62: enlace.operator.v1.AuthorityInfo
-	(*CodeInfo)(nil),                    // 63: enlace.operator.v1.CodeInfo
-	(*CompetenceInfo)(nil),              // 64: enlace.operator.v1.CompetenceInfo
-	(*RequirementInfo)(nil),             // 65: enlace.operator.v1.RequirementInfo
-	(*NoticeInfo)(nil),                  // 66: enlace.operator.v1.NoticeInfo
-	(*OpeningInfo)(nil),                 // 67: enlace.operator.v1.OpeningInfo
-	(*LocalName)(nil),                   // 68: enlace.operator.v1.LocalName
-	(*DeskInfo)(nil),                    // 69: enlace.operator.v1.DeskInfo
-	(*NodeInfo)(nil),                    // 70: enlace.operator.v1.NodeInfo
-	(*StateInfo)(nil),                   // 71: enlace.operator.v1.StateInfo
-	(*ListEntriesResponse)(nil),         // 72: enlace.operator.v1.ListEntriesResponse
-	(*GetEntryRequest)(nil),             // 73: enlace.operator.v1.GetEntryRequest
-	(*GetEntryResponse)(nil),            // 74: enlace.operator.v1.GetEntryResponse
-	(*FindAuthorityRequest)(nil),        // 75: enlace.operator.v1.FindAuthorityRequest
-	(*FindAuthorityResponse)(nil),       // 76: enlace.operator.v1.FindAuthorityResponse
-	(*ListCodesRequest)(nil),            // 77: enlace.operator.v1.ListCodesRequest
-	(*RegisteredCode)(nil),              // 78: enlace.operator.v1.RegisteredCode
-	(*ListCodesResponse)(nil),           // 79: enlace.operator.v1.ListCodesResponse
-	(*GetDirectoryStatusRequest)(nil),   // 80: enlace.operator.v1.GetDirectoryStatusRequest
-	(*ProofInfo)(nil),                   // 81: enlace.operator.v1.ProofInfo
-	(*OmittedInfo)(nil),                 // 82: enlace.operator.v1.OmittedInfo
-	(*GetDirectoryStatusResponse)(nil),  // 83: enlace.operator.v1.GetDirectoryStatusResponse
-	(*GetStatusRequest)(nil),            // 84: enlace.operator.v1.GetStatusRequest
-	(*Component)(nil),                   // 85: enlace.operator.v1.Component
-	(*PeerInfo)(nil),                    // 86: enlace.operator.v1.PeerInfo
-	(*GetStatusResponse)(nil),           // 87: enlace.operator.v1.GetStatusResponse
-	(*ExplainPolicyRequest)(nil),        // 88: enlace.operator.v1.ExplainPolicyRequest
-	(*ExplainPolicyResponse)(nil),       // 89: enlace.operator.v1.ExplainPolicyResponse
-	(*AlertDraft)(nil),                  // 90: enlace.operator.v1.AlertDraft
-	(*CreateAlertRequest)(nil),          // 91: enlace.operator.v1.CreateAlertRequest
-	(*CreateAlertResponse)(nil),         // 92: enlace.operator.v1.CreateAlertResponse
-	(*CheckAlertRequest)(nil),           // 93: enlace.operator.v1.CheckAlertRequest
-	(*CheckAlertResponse)(nil),          // 94: enlace.operator.v1.CheckAlertResponse
-	(*PublishAlertRequest)(nil),         // 95: enlace.operator.v1.PublishAlertRequest
-	(*PublishAlertResponse)(nil),        // 96: enlace.operator.v1.PublishAlertResponse
-	(*ApproveAlertRequest)(nil),         // 97: enlace.operator.v1.ApproveAlertRequest
-	(*ApproveAlertResponse)(nil),        // 98: enlace.operator.v1.ApproveAlertResponse
-	(*ReturnAlertRequest)(nil),          // 99: enlace.operator.v1.ReturnAlertRequest
-	(*ReturnAlertResponse)(nil),         // 100: enlace.operator.v1.ReturnAlertResponse
-	(*UpdateAlertRequest)(nil),          // 101: enlace.operator.v1.UpdateAlertRequest
-	(*UpdateAlertResponse)(nil),         // 102: enlace.operator.v1.UpdateAlertResponse
-	(*CancelAlertRequest)(nil),          // 103: enlace.operator.v1.CancelAlertRequest
-	(*CancelAlertResponse)(nil),         // 104: enlace.operator.v1.CancelAlertResponse
-	(*ListAlertsRequest)(nil),           // 105: enlace.operator.v1.ListAlertsRequest
-	(*AlertSummary)(nil),                // 106: enlace.operator.v1.AlertSummary
-	(*ListAlertsResponse)(nil),          // 107: enlace.operator.v1.ListAlertsResponse
-	(*GetAlertRequest)(nil),             // 108: enlace.operator.v1.GetAlertRequest
-	(*AlertStep)(nil),                   // 109: enlace.operator.v1.AlertStep
-	(*GetAlertResponse)(nil),            // 110: enlace.operator.v1.GetAlertResponse
-	(*WatchAlertsRequest)(nil),          // 111: enlace.operator.v1.WatchAlertsRequest
-	(*WatchAlertsResponse)(nil),         // 112: enlace.operator.v1.WatchAlertsResponse
-	(*GiveFeedbackRequest)(nil),         // 113: enlace.operator.v1.GiveFeedbackRequest
-	(*GiveFeedbackResponse)(nil),        // 114: enlace.operator.v1.GiveFeedbackResponse
-	(*ListHoldersRequest)(nil),          // 115: enlace.operator.v1.ListHoldersRequest
-	(*Holder)(nil),                      // 116: enlace.operator.v1.Holder
-	(*ListHoldersResponse)(nil),         // 117: enlace.operator.v1.ListHoldersResponse
-	(*AddAlertFileRequest)(nil),         // 118: enlace.operator.v1.AddAlertFileRequest
-	(*AddAlertFileResponse)(nil),        // 119: enlace.operator.v1.AddAlertFileResponse
-	(*GetAlertFileRequest)(nil),         // 120: enlace.operator.v1.GetAlertFileRequest
-	(*GetAlertFileResponse)(nil),        // 121: enlace.operator.v1.GetAlertFileResponse
-	(*Subscription)(nil),                // 122: enlace.operator.v1.Subscription
-	(*AddSubscriptionRequest)(nil),      // 123: enlace.operator.v1.AddSubscriptionRequest
-	(*AddSubscriptionResponse)(nil),     // 124: enlace.operator.v1.AddSubscriptionResponse
-	(*ApproveSubscriptionRequest)(nil),  // 125: enlace.operator.v1.ApproveSubscriptionRequest
-	(*ApproveSubscriptionResponse)(nil), // 126: enlace.operator.v1.ApproveSubscriptionResponse
-	(*ListSubscriptionsRequest)(nil),    // 127: enlace.operator.v1.ListSubscriptionsRequest
-	(*ListSubscriptionsResponse)(nil),   // 128: enlace.operator.v1.ListSubscriptionsResponse
-	(*RemoveSubscriptionRequest)(nil),   // 129: enlace.operator.v1.RemoveSubscriptionRequest
-	(*RemoveSubscriptionResponse)(nil),  // 130: enlace.operator.v1.RemoveSubscriptionResponse
-	(*v1.Request)(nil),                  // 131: enlace.format.v1.Request
-	(*v1.Ask)(nil),                      // 132: enlace.format.v1.Ask
-	(*v1.Subject)(nil),                  // 133: enlace.format.v1.Subject
-	(*v1.Acknowledgement)(nil),          // 134: enlace.format.v1.Acknowledgement
-	(*v1.Answer)(nil),                   // 135: enlace.format.v1.Answer
-	(*v1.Refusal)(nil),                  // 136: enlace.format.v1.Refusal
-	(*v1.Closing)(nil),                  // 137: enlace.format.v1.Closing
-	(*v1.AttachmentNote)(nil),           // 138: enlace.format.v1.AttachmentNote
-	(*v1.AlertNotice)(nil),              // 139: enlace.format.v1.AlertNotice
-	(*v1.File)(nil),                     // 140: enlace.format.v1.File
-	(*v1.Cancellation)(nil),             // 141: enlace.format.v1.Cancellation
-	(*v1.Feedback)(nil),                 // 142: enlace.format.v1.Feedback
+	(*DiagnoseRequest)(nil),             // 0: enlace.operator.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),            // 1: enlace.operator.v1.DiagnoseResponse
+	(*DiagnosisFinding)(nil),            // 2: enlace.operator.v1.DiagnosisFinding
+	(*ProbeAnswer)(nil),                 // 3: enlace.operator.v1.ProbeAnswer
+	(*DiagnosisEnd)(nil),                // 4: enlace.operator.v1.DiagnosisEnd
+	(*BackupRequest)(nil),               // 5: enlace.operator.v1.BackupRequest
+	(*BackupResponse)(nil),              // 6: enlace.operator.v1.BackupResponse
+	(*BackupSummary)(nil),               // 7: enlace.operator.v1.BackupSummary
+	(*LoginRequest)(nil),                // 8: enlace.operator.v1.LoginRequest
+	(*LoginResponse)(nil),               // 9: enlace.operator.v1.LoginResponse
+	(*LogoutRequest)(nil),               // 10: enlace.operator.v1.LogoutRequest
+	(*LogoutResponse)(nil),              // 11: enlace.operator.v1.LogoutResponse
+	(*WhoAmIRequest)(nil),               // 12: enlace.operator.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),              // 13: enlace.operator.v1.WhoAmIResponse
+	(*IssueTokenRequest)(nil),           // 14: enlace.operator.v1.IssueTokenRequest
+	(*IssueTokenResponse)(nil),          // 15: enlace.operator.v1.IssueTokenResponse
+	(*ListTokensRequest)(nil),           // 16: enlace.operator.v1.ListTokensRequest
+	(*TokenInfo)(nil),                   // 17: enlace.operator.v1.TokenInfo
+	(*ListTokensResponse)(nil),          // 18: enlace.operator.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),          // 19: enlace.operator.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),         // 20: enlace.operator.v1.RevokeTokenResponse
+	(*AddUserRequest)(nil),              // 21: enlace.operator.v1.AddUserRequest
+	(*AddUserResponse)(nil),             // 22: enlace.operator.v1.AddUserResponse
+	(*ListUsersRequest)(nil),            // 23: enlace.operator.v1.ListUsersRequest
+	(*UserInfo)(nil),                    // 24: enlace.operator.v1.UserInfo
+	(*ListUsersResponse)(nil),           // 25: enlace.operator.v1.ListUsersResponse
+	(*SetRolesRequest)(nil),             // 26: enlace.operator.v1.SetRolesRequest
+	(*SetRolesResponse)(nil),            // 27: enlace.operator.v1.SetRolesResponse
+	(*LockUserRequest)(nil),             // 28: enlace.operator.v1.LockUserRequest
+	(*LockUserResponse)(nil),            // 29: enlace.operator.v1.LockUserResponse
+	(*ResetPasswordRequest)(nil),        // 30: enlace.operator.v1.ResetPasswordRequest
+	(*ResetPasswordResponse)(nil),       // 31: enlace.operator.v1.ResetPasswordResponse
+	(*Draft)(nil),                       // 32: enlace.operator.v1.Draft
+	(*CreateRequestRequest)(nil),        // 33: enlace.operator.v1.CreateRequestRequest
+	(*CreateRequestResponse)(nil),       // 34: enlace.operator.v1.CreateRequestResponse
+	(*CheckRequestRequest)(nil),         // 35: enlace.operator.v1.CheckRequestRequest
+	(*Finding)(nil),                     // 36: enlace.operator.v1.Finding
+	(*CheckRequestResponse)(nil),        // 37: enlace.operator.v1.CheckRequestResponse
+	(*SendRequestRequest)(nil),          // 38: enlace.operator.v1.SendRequestRequest
+	(*SendRequestResponse)(nil),         // 39: enlace.operator.v1.SendRequestResponse
+	(*ApproveRequestRequest)(nil),       // 40: enlace.operator.v1.ApproveRequestRequest
+	(*ApproveRequestResponse)(nil),      // 41: enlace.operator.v1.ApproveRequestResponse
+	(*ReturnRequestRequest)(nil),        // 42: enlace.operator.v1.ReturnRequestRequest
+	(*ReturnRequestResponse)(nil),       // 43: enlace.operator.v1.ReturnRequestResponse
+	(*ListRequestsRequest)(nil),         // 44: enlace.operator.v1.ListRequestsRequest
+	(*RequestSummary)(nil),              // 45: enlace.operator.v1.RequestSummary
+	(*ListRequestsResponse)(nil),        // 46: enlace.operator.v1.ListRequestsResponse
+	(*GetRequestRequest)(nil),           // 47: enlace.operator.v1.GetRequestRequest
+	(*ReceiptInfo)(nil),                 // 48: enlace.operator.v1.ReceiptInfo
+	(*AttachmentInfo)(nil),              // 49: enlace.operator.v1.AttachmentInfo
+	(*Step)(nil),                        // 50: enlace.operator.v1.Step
+	(*GetRequestResponse)(nil),          // 51: enlace.operator.v1.GetRequestResponse
+	(*WatchRequestsRequest)(nil),        // 52: enlace.operator.v1.WatchRequestsRequest
+	(*WatchRequestsResponse)(nil),       // 53: enlace.operator.v1.WatchRequestsResponse
+	(*AcknowledgeRequestRequest)(nil),   // 54: enlace.operator.v1.AcknowledgeRequestRequest
+	(*AcknowledgeRequestResponse)(nil),  // 55: enlace.operator.v1.AcknowledgeRequestResponse
+	(*AnswerRequestRequest)(nil),        // 56: enlace.operator.v1.AnswerRequestRequest
+	(*AnswerRequestResponse)(nil),       // 57: enlace.operator.v1.AnswerRequestResponse
+	(*RefuseRequestRequest)(nil),        // 58: enlace.operator.v1.RefuseRequestRequest
+	(*RefuseRequestResponse)(nil),       // 59: enlace.operator.v1.RefuseRequestResponse
+	(*CloseRequestRequest)(nil),         // 60: enlace.operator.v1.CloseRequestRequest
+	(*CloseRequestResponse)(nil),        // 61: enlace.operator.v1.CloseRequestResponse
+	(*AddAttachmentRequest)(nil),        // 62: enlace.operator.v1.AddAttachmentRequest
+	(*AddAttachmentResponse)(nil),       // 63: enlace.operator.v1.AddAttachmentResponse
+	(*GetAttachmentRequest)(nil),        // 64: enlace.operator.v1.GetAttachmentRequest
+	(*GetAttachmentResponse)(nil),       // 65: enlace.operator.v1.GetAttachmentResponse
+	(*ListEntriesRequest)(nil),          // 66: enlace.operator.v1.ListEntriesRequest
+	(*AuthorityInfo)(nil),               // 67: enlace.operator.v1.AuthorityInfo
+	(*CodeInfo)(nil),                    // 68: enlace.operator.v1.CodeInfo
+	(*CompetenceInfo)(nil),              // 69: enlace.operator.v1.CompetenceInfo
+	(*RequirementInfo)(nil),             // 70: enlace.operator.v1.RequirementInfo
+	(*NoticeInfo)(nil),                  // 71: enlace.operator.v1.NoticeInfo
+	(*OpeningInfo)(nil),                 // 72: enlace.operator.v1.OpeningInfo
+	(*LocalName)(nil),                   // 73: enlace.operator.v1.LocalName
+	(*DeskInfo)(nil),                    // 74: enlace.operator.v1.DeskInfo
+	(*NodeInfo)(nil),                    // 75: enlace.operator.v1.NodeInfo
+	(*StateInfo)(nil),                   // 76: enlace.operator.v1.StateInfo
+	(*ListEntriesResponse)(nil),         // 77: enlace.operator.v1.ListEntriesResponse
+	(*GetEntryRequest)(nil),             // 78: enlace.operator.v1.GetEntryRequest
+	(*GetEntryResponse)(nil),            // 79: enlace.operator.v1.GetEntryResponse
+	(*FindAuthorityRequest)(nil),        // 80: enlace.operator.v1.FindAuthorityRequest
+	(*FindAuthorityResponse)(nil),       // 81: enlace.operator.v1.FindAuthorityResponse
+	(*ListCodesRequest)(nil),            // 82: enlace.operator.v1.ListCodesRequest
+	(*RegisteredCode)(nil),              // 83: enlace.operator.v1.RegisteredCode
+	(*ListCodesResponse)(nil),           // 84: enlace.operator.v1.ListCodesResponse
+	(*GetDirectoryStatusRequest)(nil),   // 85: enlace.operator.v1.GetDirectoryStatusRequest
+	(*ProofInfo)(nil),                   // 86: enlace.operator.v1.ProofInfo
+	(*OmittedInfo)(nil),                 // 87: enlace.operator.v1.OmittedInfo
+	(*GetDirectoryStatusResponse)(nil),  // 88: enlace.operator.v1.GetDirectoryStatusResponse
+	(*GetStatusRequest)(nil),            // 89: enlace.operator.v1.GetStatusRequest
+	(*Component)(nil),                   // 90: enlace.operator.v1.Component
+	(*PeerInfo)(nil),                    // 91: enlace.operator.v1.PeerInfo
+	(*GetStatusResponse)(nil),           // 92: enlace.operator.v1.GetStatusResponse
+	(*ExplainPolicyRequest)(nil),        // 93: enlace.operator.v1.ExplainPolicyRequest
+	(*ExplainPolicyResponse)(nil),       // 94: enlace.operator.v1.ExplainPolicyResponse
+	(*AlertDraft)(nil),                  // 95: enlace.operator.v1.AlertDraft
+	(*CreateAlertRequest)(nil),          // 96: enlace.operator.v1.CreateAlertRequest
+	(*CreateAlertResponse)(nil),         // 97: enlace.operator.v1.CreateAlertResponse
+	(*CheckAlertRequest)(nil),           // 98: enlace.operator.v1.CheckAlertRequest
+	(*CheckAlertResponse)(nil),          // 99: enlace.operator.v1.CheckAlertResponse
+	(*PublishAlertRequest)(nil),         // 100: enlace.operator.v1.PublishAlertRequest
+	(*PublishAlertResponse)(nil),        // 101: enlace.operator.v1.PublishAlertResponse
+	(*ApproveAlertRequest)(nil),         // 102: enlace.operator.v1.ApproveAlertRequest
+	(*ApproveAlertResponse)(nil),        // 103: enlace.operator.v1.ApproveAlertResponse
+	(*ReturnAlertRequest)(nil),          // 104: enlace.operator.v1.ReturnAlertRequest
+	(*ReturnAlertResponse)(nil),         // 105: enlace.operator.v1.ReturnAlertResponse
+	(*UpdateAlertRequest)(nil),          // 106: enlace.operator.v1.UpdateAlertRequest
+	(*UpdateAlertResponse)(nil),         // 107: enlace.operator.v1.UpdateAlertResponse
+	(*CancelAlertRequest)(nil),          // 108: enlace.operator.v1.CancelAlertRequest
+	(*CancelAlertResponse)(nil),         // 109: enlace.operator.v1.CancelAlertResponse
+	(*ListAlertsRequest)(nil),           // 110: enlace.operator.v1.ListAlertsRequest
+	(*AlertSummary)(nil),                // 111: enlace.operator.v1.AlertSummary
+	(*ListAlertsResponse)(nil),          // 112: enlace.operator.v1.ListAlertsResponse
+	(*GetAlertRequest)(nil),             // 113: enlace.operator.v1.GetAlertRequest
+	(*AlertStep)(nil),                   // 114: enlace.operator.v1.AlertStep
+	(*GetAlertResponse)(nil),            // 115: enlace.operator.v1.GetAlertResponse
+	(*WatchAlertsRequest)(nil),          // 116: enlace.operator.v1.WatchAlertsRequest
+	(*WatchAlertsResponse)(nil),         // 117: enlace.operator.v1.WatchAlertsResponse
+	(*GiveFeedbackRequest)(nil),         // 118: enlace.operator.v1.GiveFeedbackRequest
+	(*GiveFeedbackResponse)(nil),        // 119: enlace.operator.v1.GiveFeedbackResponse
+	(*ListHoldersRequest)(nil),          // 120: enlace.operator.v1.ListHoldersRequest
+	(*Holder)(nil),                      // 121: enlace.operator.v1.Holder
+	(*ListHoldersResponse)(nil),         // 122: enlace.operator.v1.ListHoldersResponse
+	(*AddAlertFileRequest)(nil),         // 123: enlace.operator.v1.AddAlertFileRequest
+	(*AddAlertFileResponse)(nil),        // 124: enlace.operator.v1.AddAlertFileResponse
+	(*GetAlertFileRequest)(nil),         // 125: enlace.operator.v1.GetAlertFileRequest
+	(*GetAlertFileResponse)(nil),        // 126: enlace.operator.v1.GetAlertFileResponse
+	(*Subscription)(nil),                // 127: enlace.operator.v1.Subscription
+	(*AddSubscriptionRequest)(nil),      // 128: enlace.operator.v1.AddSubscriptionRequest
+	(*AddSubscriptionResponse)(nil),     // 129: enlace.operator.v1.AddSubscriptionResponse
+	(*ApproveSubscriptionRequest)(nil),  // 130: enlace.operator.v1.ApproveSubscriptionRequest
+	(*ApproveSubscriptionResponse)(nil), // 131: enlace.operator.v1.ApproveSubscriptionResponse
+	(*ListSubscriptionsRequest)(nil),    // 132: enlace.operator.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),   // 133: enlace.operator.v1.ListSubscriptionsResponse
+	(*RemoveSubscriptionRequest)(nil),   // 134: enlace.operator.v1.RemoveSubscriptionRequest
+	(*RemoveSubscriptionResponse)(nil),  // 135: enlace.operator.v1.RemoveSubscriptionResponse
+	(*v1.Request)(nil),                  // 136: enlace.format.v1.Request
+	(*v1.Ask)(nil),                      // 137: enlace.format.v1.Ask
+	(*v1.Subject)(nil),                  // 138: enlace.format.v1.Subject
+	(*v1.Acknowledgement)(nil),          // 139: enlace.format.v1.Acknowledgement
+	(*v1.Answer)(nil),                   // 140: enlace.format.v1.Answer
+	(*v1.Refusal)(nil),                  // 141: enlace.format.v1.Refusal
+	(*v1.Closing)(nil),                  // 142: enlace.format.v1.Closing
+	(*v1.AttachmentNote)(nil),           // 143: enlace.format.v1.AttachmentNote
+	(*v1.AlertNotice)(nil),              // 144: enlace.format.v1.AlertNotice
+	(*v1.File)(nil),                     // 145: enlace.format.v1.File
+	(*v1.Cancellation)(nil),             // 146: enlace.format.v1.Cancellation
+	(*v1.Feedback)(nil),                 // 147: enlace.format.v1.Feedback
 }
 var file_enlace_operator_v1_operator_proto_depIdxs = []int32{
-	2,   // 0: enlace.operator.v1.BackupResponse.end:type_name -> enlace.operator.v1.BackupSummary
-	12,  // 1: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
-	19,  // 2: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
-	131, // 3: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
-	132, // 4: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
-	133, // 5: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
-	27,  // 6: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
-	31,  // 7: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
-	40,  // 8: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
-	43,  // 9: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
-	134, // 10: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	135, // 11: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
-	136, // 12: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
-	137, // 13: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
-	133, // 14: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
-	40,  // 15: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	131, // 16: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
-	132, // 17: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
-	133, // 18: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
-	44,  // 19: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	45,  // 20: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
-	62,  // 21: enlace.operator.v1.GetRequestResponse.fallback:type_name -> enlace.operator.v1.AuthorityInfo
-	40,  // 22: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
-	134, // 23: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
-	135, // 24: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
-	133, // 25: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
-	136, // 26: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
-	137, // 27: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
-	138, // 28: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	68,  // 29: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
-	69,  // 30: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
-	64,  // 31: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
-	65,  // 32: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
-	66,  // 33: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
-	63,  // 34: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	67,  // 35: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
-	63,  // 36: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
-	71,  // 37: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
-	62,  // 38: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	70,  // 39: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
-	71,  // 40: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
-	62,  // 41: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
-	70,  // 42: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
-	62,  // 43: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
-	62,  // 44: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
-	63,  // 45: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
-	68,  // 46: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
-	78,  // 47: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
-	78,  // 48: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
-	81,  // 49: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
-	82,  // 50: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
-	85,  // 51: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
-	86,  // 52: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
-	139, // 53: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
-	133, // 54: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
-	140, // 55: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
-	90,  // 56: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	31,  // 57: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
-	90,  // 58: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
-	106, // 59: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
-	141, // 60: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
-	142, // 61: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
-	106, // 62: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
-	139, // 63: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
-	133, // 64: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
-	140, // 65: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
-	44,  // 66: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
-	109, // 67: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
-	110, // 68: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
-	142, // 69: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
-	116, // 70: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
-	138, // 71: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
-	122, // 72: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
-	122, // 73: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
-	3,   // 74: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
-	5,   // 75: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
-	7,   // 76: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
-	9,   // 77: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
-	11,  // 78: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
-	14,  // 79: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
-	16,  // 80: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
-	18,  // 81: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
-	21,  // 82: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
-	23,  // 83: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
-	25,  // 84: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
-	28,  // 85: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
-	30,  // 86: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
-	33,  // 87: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
-	35,  // 88: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
-	37,  // 89: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
-	39,  // 90: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
-	42,  // 91: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
-	47,  // 92: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
-	49,  // 93: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
-	51,  // 94: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
-	53,  // 95: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
-	55,  // 96: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
-	91,  // 97: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
-	93,  // 98: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
-	95,  // 99: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
-	97,  // 100: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
-	99,  // 101: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
-	101, // 102: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
-	103, // 103: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
-	105, // 104: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
-	108, // 105: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
-	111, // 106: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
-	113, // 107: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
-	115, // 108: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
-	118, // 109: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
-	120, // 110: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
-	123, // 111: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
-	125, // 112: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
-	127, // 113: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
-	129, // 114: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
-	57,  // 115: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
-	59,  // 116: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
-	61,  // 117: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
-	73,  // 118: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
-	75,  // 119: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
-	80,  // 120: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
-	77,  // 121: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
-	84,  // 122: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
-	88,  // 123: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
-	0,   // 124: enlace.operator.v1.NodeService.Backup:input_type -> enlace.operator.v1.BackupRequest
-	4,   // 125: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
-	6,   // 126: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
-	8,   // 127: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
-	10,  // 128: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
-	13,  // 129: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
-	15,  // 130: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
-	17,  // 131: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
-	20,  // 132: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
-	22,  // 133: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
-	24,  // 134: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
-	26,  // 135: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
-	29,  // 136: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
-	32,  // 137: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
-	34,  // 138: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
-	36,  // 139: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
-	38,  // 140: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
-	41,  // 141: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
-	46,  // 142: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
-	48,  // 143: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
-	50,  // 144: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
-	52,  // 145: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
-	54,  // 146: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
-	56,  // 147: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
-	92,  // 148: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
-	94,  // 149: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
-	96,  // 150: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
-	98,  // 151: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
-	100, // 152: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
-	102, // 153: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
-	104, // 154: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
-	107, // 155: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
-	110, // 156: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
-	112, // 157: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
-	114, // 158: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
-	117, // 159: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
-	119, // 160: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
-	121, // 161: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
-	124, // 162: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
-	126, // 163: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
-	128, // 164: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
-	130, // 165: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
-	58,  // 166: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
-	60,  // 167: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
-	72,  // 168: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
-	74,  // 169: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
-	76,  // 170: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
-	83,  // 171: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
-	79,  // 172: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
-	87,  // 173: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
-	89,  // 174: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
-	1,   // 175: enlace.operator.v1.NodeService.Backup:output_type -> enlace.operator.v1.BackupResponse
-	125, // [125:176] is the sub-list for method output_type
-	74,  // [74:125] is the sub-list for method input_type
-	74,  // [74:74] is the sub-list for extension type_name
-	74,  // [74:74] is the sub-list for extension extendee
-	0,   // [0:74] is the sub-list for field type_name
+	2,   // 0: enlace.operator.v1.DiagnoseResponse.finding:type_name -> enlace.operator.v1.DiagnosisFinding
+	4,   // 1: enlace.operator.v1.DiagnoseResponse.end:type_name -> enlace.operator.v1.DiagnosisEnd
+	3,   // 2: enlace.operator.v1.DiagnosisFinding.probe:type_name -> enlace.operator.v1.ProbeAnswer
+	7,   // 3: enlace.operator.v1.BackupResponse.end:type_name -> enlace.operator.v1.BackupSummary
+	17,  // 4: enlace.operator.v1.ListTokensResponse.tokens:type_name -> enlace.operator.v1.TokenInfo
+	24,  // 5: enlace.operator.v1.ListUsersResponse.users:type_name -> enlace.operator.v1.UserInfo
+	136, // 6: enlace.operator.v1.Draft.request:type_name -> enlace.format.v1.Request
+	137, // 7: enlace.operator.v1.Draft.asks:type_name -> enlace.format.v1.Ask
+	138, // 8: enlace.operator.v1.Draft.subjects:type_name -> enlace.format.v1.Subject
+	32,  // 9: enlace.operator.v1.CreateRequestRequest.draft:type_name -> enlace.operator.v1.Draft
+	36,  // 10: enlace.operator.v1.CheckRequestResponse.findings:type_name -> enlace.operator.v1.Finding
+	45,  // 11: enlace.operator.v1.ListRequestsResponse.requests:type_name -> enlace.operator.v1.RequestSummary
+	48,  // 12: enlace.operator.v1.Step.receipts:type_name -> enlace.operator.v1.ReceiptInfo
+	139, // 13: enlace.operator.v1.Step.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	140, // 14: enlace.operator.v1.Step.answers:type_name -> enlace.format.v1.Answer
+	141, // 15: enlace.operator.v1.Step.refusal:type_name -> enlace.format.v1.Refusal
+	142, // 16: enlace.operator.v1.Step.closing:type_name -> enlace.format.v1.Closing
+	138, // 17: enlace.operator.v1.Step.subjects:type_name -> enlace.format.v1.Subject
+	45,  // 18: enlace.operator.v1.GetRequestResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	136, // 19: enlace.operator.v1.GetRequestResponse.request:type_name -> enlace.format.v1.Request
+	137, // 20: enlace.operator.v1.GetRequestResponse.asks:type_name -> enlace.format.v1.Ask
+	138, // 21: enlace.operator.v1.GetRequestResponse.subjects:type_name -> enlace.format.v1.Subject
+	49,  // 22: enlace.operator.v1.GetRequestResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	50,  // 23: enlace.operator.v1.GetRequestResponse.steps:type_name -> enlace.operator.v1.Step
+	67,  // 24: enlace.operator.v1.GetRequestResponse.fallback:type_name -> enlace.operator.v1.AuthorityInfo
+	45,  // 25: enlace.operator.v1.WatchRequestsResponse.summary:type_name -> enlace.operator.v1.RequestSummary
+	139, // 26: enlace.operator.v1.AcknowledgeRequestRequest.acknowledgement:type_name -> enlace.format.v1.Acknowledgement
+	140, // 27: enlace.operator.v1.AnswerRequestRequest.answers:type_name -> enlace.format.v1.Answer
+	138, // 28: enlace.operator.v1.AnswerRequestRequest.subjects:type_name -> enlace.format.v1.Subject
+	141, // 29: enlace.operator.v1.RefuseRequestRequest.refusal:type_name -> enlace.format.v1.Refusal
+	142, // 30: enlace.operator.v1.CloseRequestRequest.closing:type_name -> enlace.format.v1.Closing
+	143, // 31: enlace.operator.v1.AddAttachmentRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	73,  // 32: enlace.operator.v1.AuthorityInfo.names:type_name -> enlace.operator.v1.LocalName
+	74,  // 33: enlace.operator.v1.AuthorityInfo.desks:type_name -> enlace.operator.v1.DeskInfo
+	69,  // 34: enlace.operator.v1.AuthorityInfo.competences:type_name -> enlace.operator.v1.CompetenceInfo
+	70,  // 35: enlace.operator.v1.AuthorityInfo.requirements:type_name -> enlace.operator.v1.RequirementInfo
+	71,  // 36: enlace.operator.v1.AuthorityInfo.notice:type_name -> enlace.operator.v1.NoticeInfo
+	68,  // 37: enlace.operator.v1.AuthorityInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	72,  // 38: enlace.operator.v1.DeskInfo.opening:type_name -> enlace.operator.v1.OpeningInfo
+	68,  // 39: enlace.operator.v1.StateInfo.instruments:type_name -> enlace.operator.v1.CodeInfo
+	76,  // 40: enlace.operator.v1.ListEntriesResponse.states:type_name -> enlace.operator.v1.StateInfo
+	67,  // 41: enlace.operator.v1.ListEntriesResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	75,  // 42: enlace.operator.v1.ListEntriesResponse.nodes:type_name -> enlace.operator.v1.NodeInfo
+	76,  // 43: enlace.operator.v1.GetEntryResponse.state:type_name -> enlace.operator.v1.StateInfo
+	67,  // 44: enlace.operator.v1.GetEntryResponse.authority:type_name -> enlace.operator.v1.AuthorityInfo
+	75,  // 45: enlace.operator.v1.GetEntryResponse.node:type_name -> enlace.operator.v1.NodeInfo
+	67,  // 46: enlace.operator.v1.FindAuthorityResponse.authorities:type_name -> enlace.operator.v1.AuthorityInfo
+	67,  // 47: enlace.operator.v1.FindAuthorityResponse.contact_points:type_name -> enlace.operator.v1.AuthorityInfo
+	68,  // 48: enlace.operator.v1.FindAuthorityResponse.category:type_name -> enlace.operator.v1.CodeInfo
+	73,  // 49: enlace.operator.v1.RegisteredCode.titles:type_name -> enlace.operator.v1.LocalName
+	83,  // 50: enlace.operator.v1.ListCodesResponse.categories:type_name -> enlace.operator.v1.RegisteredCode
+	83,  // 51: enlace.operator.v1.ListCodesResponse.instruments:type_name -> enlace.operator.v1.RegisteredCode
+	86,  // 52: enlace.operator.v1.GetDirectoryStatusResponse.proofs:type_name -> enlace.operator.v1.ProofInfo
+	87,  // 53: enlace.operator.v1.GetDirectoryStatusResponse.omitted:type_name -> enlace.operator.v1.OmittedInfo
+	90,  // 54: enlace.operator.v1.GetStatusResponse.components:type_name -> enlace.operator.v1.Component
+	91,  // 55: enlace.operator.v1.GetStatusResponse.peers:type_name -> enlace.operator.v1.PeerInfo
+	144, // 56: enlace.operator.v1.AlertDraft.notice:type_name -> enlace.format.v1.AlertNotice
+	138, // 57: enlace.operator.v1.AlertDraft.subjects:type_name -> enlace.format.v1.Subject
+	145, // 58: enlace.operator.v1.AlertDraft.files:type_name -> enlace.format.v1.File
+	95,  // 59: enlace.operator.v1.CreateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	36,  // 60: enlace.operator.v1.CheckAlertResponse.findings:type_name -> enlace.operator.v1.Finding
+	95,  // 61: enlace.operator.v1.UpdateAlertRequest.draft:type_name -> enlace.operator.v1.AlertDraft
+	111, // 62: enlace.operator.v1.ListAlertsResponse.alerts:type_name -> enlace.operator.v1.AlertSummary
+	146, // 63: enlace.operator.v1.AlertStep.cancellation:type_name -> enlace.format.v1.Cancellation
+	147, // 64: enlace.operator.v1.AlertStep.feedback:type_name -> enlace.format.v1.Feedback
+	111, // 65: enlace.operator.v1.GetAlertResponse.summary:type_name -> enlace.operator.v1.AlertSummary
+	144, // 66: enlace.operator.v1.GetAlertResponse.notice:type_name -> enlace.format.v1.AlertNotice
+	138, // 67: enlace.operator.v1.GetAlertResponse.subjects:type_name -> enlace.format.v1.Subject
+	145, // 68: enlace.operator.v1.GetAlertResponse.files:type_name -> enlace.format.v1.File
+	49,  // 69: enlace.operator.v1.GetAlertResponse.attachments:type_name -> enlace.operator.v1.AttachmentInfo
+	114, // 70: enlace.operator.v1.GetAlertResponse.steps:type_name -> enlace.operator.v1.AlertStep
+	115, // 71: enlace.operator.v1.WatchAlertsResponse.alert:type_name -> enlace.operator.v1.GetAlertResponse
+	147, // 72: enlace.operator.v1.GiveFeedbackRequest.feedback:type_name -> enlace.format.v1.Feedback
+	121, // 73: enlace.operator.v1.ListHoldersResponse.holders:type_name -> enlace.operator.v1.Holder
+	143, // 74: enlace.operator.v1.AddAlertFileRequest.note:type_name -> enlace.format.v1.AttachmentNote
+	127, // 75: enlace.operator.v1.AddSubscriptionRequest.subscription:type_name -> enlace.operator.v1.Subscription
+	127, // 76: enlace.operator.v1.ListSubscriptionsResponse.subscriptions:type_name -> enlace.operator.v1.Subscription
+	8,   // 77: enlace.operator.v1.SessionService.Login:input_type -> enlace.operator.v1.LoginRequest
+	10,  // 78: enlace.operator.v1.SessionService.Logout:input_type -> enlace.operator.v1.LogoutRequest
+	12,  // 79: enlace.operator.v1.SessionService.WhoAmI:input_type -> enlace.operator.v1.WhoAmIRequest
+	14,  // 80: enlace.operator.v1.SessionService.IssueToken:input_type -> enlace.operator.v1.IssueTokenRequest
+	16,  // 81: enlace.operator.v1.SessionService.ListTokens:input_type -> enlace.operator.v1.ListTokensRequest
+	19,  // 82: enlace.operator.v1.SessionService.RevokeToken:input_type -> enlace.operator.v1.RevokeTokenRequest
+	21,  // 83: enlace.operator.v1.UserService.AddUser:input_type -> enlace.operator.v1.AddUserRequest
+	23,  // 84: enlace.operator.v1.UserService.ListUsers:input_type -> enlace.operator.v1.ListUsersRequest
+	26,  // 85: enlace.operator.v1.UserService.SetRoles:input_type -> enlace.operator.v1.SetRolesRequest
+	28,  // 86: enlace.operator.v1.UserService.LockUser:input_type -> enlace.operator.v1.LockUserRequest
+	30,  // 87: enlace.operator.v1.UserService.ResetPassword:input_type -> enlace.operator.v1.ResetPasswordRequest
+	33,  // 88: enlace.operator.v1.RequestService.CreateRequest:input_type -> enlace.operator.v1.CreateRequestRequest
+	35,  // 89: enlace.operator.v1.RequestService.CheckRequest:input_type -> enlace.operator.v1.CheckRequestRequest
+	38,  // 90: enlace.operator.v1.RequestService.SendRequest:input_type -> enlace.operator.v1.SendRequestRequest
+	40,  // 91: enlace.operator.v1.RequestService.ApproveRequest:input_type -> enlace.operator.v1.ApproveRequestRequest
+	42,  // 92: enlace.operator.v1.RequestService.ReturnRequest:input_type -> enlace.operator.v1.ReturnRequestRequest
+	44,  // 93: enlace.operator.v1.RequestService.ListRequests:input_type -> enlace.operator.v1.ListRequestsRequest
+	47,  // 94: enlace.operator.v1.RequestService.GetRequest:input_type -> enlace.operator.v1.GetRequestRequest
+	52,  // 95: enlace.operator.v1.RequestService.WatchRequests:input_type -> enlace.operator.v1.WatchRequestsRequest
+	54,  // 96: enlace.operator.v1.RequestService.AcknowledgeRequest:input_type -> enlace.operator.v1.AcknowledgeRequestRequest
+	56,  // 97: enlace.operator.v1.RequestService.AnswerRequest:input_type -> enlace.operator.v1.AnswerRequestRequest
+	58,  // 98: enlace.operator.v1.RequestService.RefuseRequest:input_type -> enlace.operator.v1.RefuseRequestRequest
+	60,  // 99: enlace.operator.v1.RequestService.CloseRequest:input_type -> enlace.operator.v1.CloseRequestRequest
+	96,  // 100: enlace.operator.v1.AlertService.CreateAlert:input_type -> enlace.operator.v1.CreateAlertRequest
+	98,  // 101: enlace.operator.v1.AlertService.CheckAlert:input_type -> enlace.operator.v1.CheckAlertRequest
+	100, // 102: enlace.operator.v1.AlertService.PublishAlert:input_type -> enlace.operator.v1.PublishAlertRequest
+	102, // 103: enlace.operator.v1.AlertService.ApproveAlert:input_type -> enlace.operator.v1.ApproveAlertRequest
+	104, // 104: enlace.operator.v1.AlertService.ReturnAlert:input_type -> enlace.operator.v1.ReturnAlertRequest
+	106, // 105: enlace.operator.v1.AlertService.UpdateAlert:input_type -> enlace.operator.v1.UpdateAlertRequest
+	108, // 106: enlace.operator.v1.AlertService.CancelAlert:input_type -> enlace.operator.v1.CancelAlertRequest
+	110, // 107: enlace.operator.v1.AlertService.ListAlerts:input_type -> enlace.operator.v1.ListAlertsRequest
+	113, // 108: enlace.operator.v1.AlertService.GetAlert:input_type -> enlace.operator.v1.GetAlertRequest
+	116, // 109: enlace.operator.v1.AlertService.WatchAlerts:input_type -> enlace.operator.v1.WatchAlertsRequest
+	118, // 110: enlace.operator.v1.AlertService.GiveFeedback:input_type -> enlace.operator.v1.GiveFeedbackRequest
+	120, // 111: enlace.operator.v1.AlertService.ListHolders:input_type -> enlace.operator.v1.ListHoldersRequest
+	123, // 112: enlace.operator.v1.AlertService.AddAlertFile:input_type -> enlace.operator.v1.AddAlertFileRequest
+	125, // 113: enlace.operator.v1.AlertService.GetAlertFile:input_type -> enlace.operator.v1.GetAlertFileRequest
+	128, // 114: enlace.operator.v1.SubscriptionService.AddSubscription:input_type -> enlace.operator.v1.AddSubscriptionRequest
+	130, // 115: enlace.operator.v1.SubscriptionService.ApproveSubscription:input_type -> enlace.operator.v1.ApproveSubscriptionRequest
+	132, // 116: enlace.operator.v1.SubscriptionService.ListSubscriptions:input_type -> enlace.operator.v1.ListSubscriptionsRequest
+	134, // 117: enlace.operator.v1.SubscriptionService.RemoveSubscription:input_type -> enlace.operator.v1.RemoveSubscriptionRequest
+	62,  // 118: enlace.operator.v1.AttachmentService.AddAttachment:input_type -> enlace.operator.v1.AddAttachmentRequest
+	64,  // 119: enlace.operator.v1.AttachmentService.GetAttachment:input_type -> enlace.operator.v1.GetAttachmentRequest
+	66,  // 120: enlace.operator.v1.DirectoryQueryService.ListEntries:input_type -> enlace.operator.v1.ListEntriesRequest
+	78,  // 121: enlace.operator.v1.DirectoryQueryService.GetEntry:input_type -> enlace.operator.v1.GetEntryRequest
+	80,  // 122: enlace.operator.v1.DirectoryQueryService.FindAuthority:input_type -> enlace.operator.v1.FindAuthorityRequest
+	85,  // 123: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:input_type -> enlace.operator.v1.GetDirectoryStatusRequest
+	82,  // 124: enlace.operator.v1.DirectoryQueryService.ListCodes:input_type -> enlace.operator.v1.ListCodesRequest
+	89,  // 125: enlace.operator.v1.NodeService.GetStatus:input_type -> enlace.operator.v1.GetStatusRequest
+	93,  // 126: enlace.operator.v1.NodeService.ExplainPolicy:input_type -> enlace.operator.v1.ExplainPolicyRequest
+	5,   // 127: enlace.operator.v1.NodeService.Backup:input_type -> enlace.operator.v1.BackupRequest
+	0,   // 128: enlace.operator.v1.NodeService.Diagnose:input_type -> enlace.operator.v1.DiagnoseRequest
+	9,   // 129: enlace.operator.v1.SessionService.Login:output_type -> enlace.operator.v1.LoginResponse
+	11,  // 130: enlace.operator.v1.SessionService.Logout:output_type -> enlace.operator.v1.LogoutResponse
+	13,  // 131: enlace.operator.v1.SessionService.WhoAmI:output_type -> enlace.operator.v1.WhoAmIResponse
+	15,  // 132: enlace.operator.v1.SessionService.IssueToken:output_type -> enlace.operator.v1.IssueTokenResponse
+	18,  // 133: enlace.operator.v1.SessionService.ListTokens:output_type -> enlace.operator.v1.ListTokensResponse
+	20,  // 134: enlace.operator.v1.SessionService.RevokeToken:output_type -> enlace.operator.v1.RevokeTokenResponse
+	22,  // 135: enlace.operator.v1.UserService.AddUser:output_type -> enlace.operator.v1.AddUserResponse
+	25,  // 136: enlace.operator.v1.UserService.ListUsers:output_type -> enlace.operator.v1.ListUsersResponse
+	27,  // 137: enlace.operator.v1.UserService.SetRoles:output_type -> enlace.operator.v1.SetRolesResponse
+	29,  // 138: enlace.operator.v1.UserService.LockUser:output_type -> enlace.operator.v1.LockUserResponse
+	31,  // 139: enlace.operator.v1.UserService.ResetPassword:output_type -> enlace.operator.v1.ResetPasswordResponse
+	34,  // 140: enlace.operator.v1.RequestService.CreateRequest:output_type -> enlace.operator.v1.CreateRequestResponse
+	37,  // 141: enlace.operator.v1.RequestService.CheckRequest:output_type -> enlace.operator.v1.CheckRequestResponse
+	39,  // 142: enlace.operator.v1.RequestService.SendRequest:output_type -> enlace.operator.v1.SendRequestResponse
+	41,  // 143: enlace.operator.v1.RequestService.ApproveRequest:output_type -> enlace.operator.v1.ApproveRequestResponse
+	43,  // 144: enlace.operator.v1.RequestService.ReturnRequest:output_type -> enlace.operator.v1.ReturnRequestResponse
+	46,  // 145: enlace.operator.v1.RequestService.ListRequests:output_type -> enlace.operator.v1.ListRequestsResponse
+	51,  // 146: enlace.operator.v1.RequestService.GetRequest:output_type -> enlace.operator.v1.GetRequestResponse
+	53,  // 147: enlace.operator.v1.RequestService.WatchRequests:output_type -> enlace.operator.v1.WatchRequestsResponse
+	55,  // 148: enlace.operator.v1.RequestService.AcknowledgeRequest:output_type -> enlace.operator.v1.AcknowledgeRequestResponse
+	57,  // 149: enlace.operator.v1.RequestService.AnswerRequest:output_type -> enlace.operator.v1.AnswerRequestResponse
+	59,  // 150: enlace.operator.v1.RequestService.RefuseRequest:output_type -> enlace.operator.v1.RefuseRequestResponse
+	61,  // 151: enlace.operator.v1.RequestService.CloseRequest:output_type -> enlace.operator.v1.CloseRequestResponse
+	97,  // 152: enlace.operator.v1.AlertService.CreateAlert:output_type -> enlace.operator.v1.CreateAlertResponse
+	99,  // 153: enlace.operator.v1.AlertService.CheckAlert:output_type -> enlace.operator.v1.CheckAlertResponse
+	101, // 154: enlace.operator.v1.AlertService.PublishAlert:output_type -> enlace.operator.v1.PublishAlertResponse
+	103, // 155: enlace.operator.v1.AlertService.ApproveAlert:output_type -> enlace.operator.v1.ApproveAlertResponse
+	105, // 156: enlace.operator.v1.AlertService.ReturnAlert:output_type -> enlace.operator.v1.ReturnAlertResponse
+	107, // 157: enlace.operator.v1.AlertService.UpdateAlert:output_type -> enlace.operator.v1.UpdateAlertResponse
+	109, // 158: enlace.operator.v1.AlertService.CancelAlert:output_type -> enlace.operator.v1.CancelAlertResponse
+	112, // 159: enlace.operator.v1.AlertService.ListAlerts:output_type -> enlace.operator.v1.ListAlertsResponse
+	115, // 160: enlace.operator.v1.AlertService.GetAlert:output_type -> enlace.operator.v1.GetAlertResponse
+	117, // 161: enlace.operator.v1.AlertService.WatchAlerts:output_type -> enlace.operator.v1.WatchAlertsResponse
+	119, // 162: enlace.operator.v1.AlertService.GiveFeedback:output_type -> enlace.operator.v1.GiveFeedbackResponse
+	122, // 163: enlace.operator.v1.AlertService.ListHolders:output_type -> enlace.operator.v1.ListHoldersResponse
+	124, // 164: enlace.operator.v1.AlertService.AddAlertFile:output_type -> enlace.operator.v1.AddAlertFileResponse
+	126, // 165: enlace.operator.v1.AlertService.GetAlertFile:output_type -> enlace.operator.v1.GetAlertFileResponse
+	129, // 166: enlace.operator.v1.SubscriptionService.AddSubscription:output_type -> enlace.operator.v1.AddSubscriptionResponse
+	131, // 167: enlace.operator.v1.SubscriptionService.ApproveSubscription:output_type -> enlace.operator.v1.ApproveSubscriptionResponse
+	133, // 168: enlace.operator.v1.SubscriptionService.ListSubscriptions:output_type -> enlace.operator.v1.ListSubscriptionsResponse
+	135, // 169: enlace.operator.v1.SubscriptionService.RemoveSubscription:output_type -> enlace.operator.v1.RemoveSubscriptionResponse
+	63,  // 170: enlace.operator.v1.AttachmentService.AddAttachment:output_type -> enlace.operator.v1.AddAttachmentResponse
+	65,  // 171: enlace.operator.v1.AttachmentService.GetAttachment:output_type -> enlace.operator.v1.GetAttachmentResponse
+	77,  // 172: enlace.operator.v1.DirectoryQueryService.ListEntries:output_type -> enlace.operator.v1.ListEntriesResponse
+	79,  // 173: enlace.operator.v1.DirectoryQueryService.GetEntry:output_type -> enlace.operator.v1.GetEntryResponse
+	81,  // 174: enlace.operator.v1.DirectoryQueryService.FindAuthority:output_type -> enlace.operator.v1.FindAuthorityResponse
+	88,  // 175: enlace.operator.v1.DirectoryQueryService.GetDirectoryStatus:output_type -> enlace.operator.v1.GetDirectoryStatusResponse
+	84,  // 176: enlace.operator.v1.DirectoryQueryService.ListCodes:output_type -> enlace.operator.v1.ListCodesResponse
+	92,  // 177: enlace.operator.v1.NodeService.GetStatus:output_type -> enlace.operator.v1.GetStatusResponse
+	94,  // 178: enlace.operator.v1.NodeService.ExplainPolicy:output_type -> enlace.operator.v1.ExplainPolicyResponse
+	6,   // 179: enlace.operator.v1.NodeService.Backup:output_type -> enlace.operator.v1.BackupResponse
+	1,   // 180: enlace.operator.v1.NodeService.Diagnose:output_type -> enlace.operator.v1.DiagnoseResponse
+	129, // [129:181] is the sub-list for method output_type
+	77,  // [77:129] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_enlace_operator_v1_operator_proto_init() }
@@ -10010,7 +10374,7 @@ func file_enlace_operator_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_enlace_operator_v1_operator_proto_rawDesc), len(file_enlace_operator_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   131,
+			NumMessages:   136,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

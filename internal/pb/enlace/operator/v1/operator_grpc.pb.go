@@ -2363,6 +2363,7 @@ const (
 	NodeService_GetStatus_FullMethodName     = "/enlace.operator.v1.NodeService/GetStatus"
 	NodeService_ExplainPolicy_FullMethodName = "/enlace.operator.v1.NodeService/ExplainPolicy"
 	NodeService_Backup_FullMethodName        = "/enlace.operator.v1.NodeService/Backup"
+	NodeService_Diagnose_FullMethodName      = "/enlace.operator.v1.NodeService/Diagnose"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -2376,6 +2377,9 @@ type NodeServiceClient interface {
 	ExplainPolicy(ctx context.Context, in *ExplainPolicyRequest, opts ...grpc.CallOption) (*ExplainPolicyResponse, error)
 	// Backup streams a backup of the node, sealed to the state's recovery key. It is whole only with the last message.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// Diagnose examines the node for an administrator, peers by real test messages, and streams each finding when it is there.
+	// What is not followed by the last message, which has end, is not all.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseResponse], error)
 }
 
 type nodeServiceClient struct {
@@ -2425,6 +2429,25 @@ func (c *nodeServiceClient) Backup(ctx context.Context, in *BackupRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 
+func (c *nodeServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DiagnoseResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[1], NodeService_Diagnose_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DiagnoseRequest, DiagnoseResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_DiagnoseClient = grpc.ServerStreamingClient[DiagnoseResponse]
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -2436,6 +2459,9 @@ type NodeServiceServer interface {
 	ExplainPolicy(context.Context, *ExplainPolicyRequest) (*ExplainPolicyResponse, error)
 	// Backup streams a backup of the node, sealed to the state's recovery key. It is whole only with the last message.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// Diagnose examines the node for an administrator, peers by real test messages, and streams each finding when it is there.
+	// What is not followed by the last message, which has end, is not all.
+	Diagnose(*DiagnoseRequest, grpc.ServerStreamingServer[DiagnoseResponse]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -2454,6 +2480,9 @@ func (UnimplementedNodeServiceServer) ExplainPolicy(context.Context, *ExplainPol
 }
 func (UnimplementedNodeServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
 	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedNodeServiceServer) Diagnose(*DiagnoseRequest, grpc.ServerStreamingServer[DiagnoseResponse]) error {
+	return status.Error(codes.Unimplemented, "method Diagnose not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -2523,6 +2552,17 @@ func _NodeService_Backup_Handler(srv interface{}, stream grpc.ServerStream) erro
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NodeService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
 
+func _NodeService_Diagnose_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DiagnoseRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NodeServiceServer).Diagnose(m, &grpc.GenericServerStream[DiagnoseRequest, DiagnoseResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NodeService_DiagnoseServer = grpc.ServerStreamingServer[DiagnoseResponse]
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2543,6 +2583,11 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Backup",
 			Handler:       _NodeService_Backup_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Diagnose",
+			Handler:       _NodeService_Diagnose_Handler,
 			ServerStreams: true,
 		},
 	},
