@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/doctor"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/format"
 	"github.com/enlace-network/enlace/internal/message"
@@ -499,7 +500,7 @@ func TestDoctorKnowsTheBus(t *testing.T) {
 		t.Fatalf("found %v", found)
 	}
 	for _, d := range found {
-		if d.Level != levelRed || d.Advice == general {
+		if d.State != doctor.Failing || d.Do == general {
 			t.Errorf("%+v", d)
 		}
 	}

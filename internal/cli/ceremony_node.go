@@ -297,7 +297,7 @@ func (a *app) nodeStatusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(s, func(w io.Writer) { a.printStatus(w, s, nil) })
+			return a.show(s, func(w io.Writer) { printStatus(w, s) })
 		}),
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/enlace-network/enlace/internal/authority"
+	"github.com/enlace-network/enlace/internal/doctor"
 	"github.com/enlace-network/enlace/internal/fault"
 	"github.com/enlace-network/enlace/internal/message"
 	formatv1 "github.com/enlace-network/enlace/internal/pb/enlace/format/v1"
@@ -602,21 +603,21 @@ func TestDiagnose(t *testing.T) {
 		want  string
 	}{
 		"well":        {func(*operatorv1.GetStatusResponse) {}, ""},
-		"component":   {func(s *operatorv1.GetStatusResponse) { s.Components[0].Healthy = false }, "error ledger"},
+		"component":   {func(s *operatorv1.GetStatusResponse) { s.Components[0].Healthy = false }, "failing ledger"},
 		"degraded":    {func(s *operatorv1.GetStatusResponse) { s.Freshness = "degraded" }, "warning directory"},
-		"stale":       {func(s *operatorv1.GetStatusResponse) { s.Freshness = "stale" }, "error directory"},
+		"stale":       {func(s *operatorv1.GetStatusResponse) { s.Freshness = "stale" }, "failing directory"},
 		"renewing":    {func(s *operatorv1.GetStatusResponse) { s.CertificateExpires = now.Add(time.Hour).UnixMilli() }, "warning certificate"},
-		"expired":     {func(s *operatorv1.GetStatusResponse) { s.CertificateExpires = now.UnixMilli() }, "error certificate"},
-		"unreachable": {func(s *operatorv1.GetStatusResponse) { s.Peers[0].LastError = "refused" }, "warning jm/node/primary"},
+		"expired":     {func(s *operatorv1.GetStatusResponse) { s.CertificateExpires = now.UnixMilli() }, "failing certificate"},
+		"unreachable": {func(s *operatorv1.GetStatusResponse) { s.Peers[0].LastError = "refused" }, "warning queue"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := well()
 			tc.spoil(s)
 			var got []string
 			for _, d := range diagnose(s, now) {
-				got = append(got, d.Level+" "+d.About)
-				if d.Advice == "" {
-					t.Errorf("%s: no advice", d.About)
+				got = append(got, string(d.State)+" "+d.Component)
+				if d.Do == "" || d.Code == "" {
+					t.Errorf("%s: no advice, or no code", d.Component)
 				}
 			}
 			if strings.Join(got, ", ") != tc.want {
@@ -630,19 +631,19 @@ func TestDiagnose(t *testing.T) {
 func TestDoctorFails(t *testing.T) {
 	a := testApp(t)
 	a.json = true
-	err := a.report(&operatorv1.GetStatusResponse{}, []diagnosis{{levelRed, "ledger", "full", "free space"}})
+	err := a.report(&operatorv1.GetStatusResponse{}, []doctor.Finding{{Component: "ledger", State: doctor.Failing, Code: "full", Found: "full", Do: "free space"}})
 	if got := exitCode(fault.KindOf(err)); err == nil || got != 1 {
 		t.Errorf("exit code %d of %v, want 1", got, err)
 	}
 	var out struct {
 		Healthy  bool
-		Findings []diagnosis
+		Findings []doctor.Finding
 		Status   map[string]any
 	}
 	if err := json.Unmarshal(a.streams.Out.(*bytes.Buffer).Bytes(), &out); err != nil || out.Healthy || len(out.Findings) != 1 || out.Status["evidence_size"] != "0" {
 		t.Errorf("printed %s, %v", a.streams.Out, err)
 	}
-	if err := a.report(&operatorv1.GetStatusResponse{}, []diagnosis{{levelYellow, "directory", "old", "wait"}}); err != nil {
+	if err := a.report(&operatorv1.GetStatusResponse{}, []doctor.Finding{{Component: "directory", State: doctor.Warning, Code: "old", Found: "old", Do: "wait"}}); err != nil {
 		t.Errorf("a warning alone fails: %v", err)
 	}
 }

@@ -4,24 +4,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/enlace-network/enlace/internal/doctor"
 	operatorv1 "github.com/enlace-network/enlace/internal/pb/enlace/operator/v1"
 )
 
 // TestDiagnoseDirectory: what is wrong with the directory is named, each with what to do. PROTOCOL 4.9, 4.20, 4.21, 11.9.
 func TestDiagnoseDirectory(t *testing.T) {
 	for name, c := range map[string]struct {
-		found []diagnosis
-		level string
+		found []doctor.Finding
+		state doctor.State
 		words string
 	}{
-		"recovery": {diagnoseRecovery(&operatorv1.StateInfo{Name: "mx", Recovery: "held"}), levelRed, "enlace state veto mx"},
-		"vetoed":   {diagnoseRecovery(&operatorv1.StateInfo{Name: "mx", Recovery: "vetoed"}), levelYellow, "enlace state settle mx"},
-		"split":    {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Proofs: []*operatorv1.ProofInfo{{Kind: "split"}}}), levelRed, "two histories"},
-		"omitted":  {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Omitted: []*operatorv1.OmittedInfo{{Kind: "revoke", Subject: "mx"}}}), levelRed, "has not logged"},
-		"rules":    {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Halted: "newer-rules"}), levelRed, "newer program"},
-		"stale":    {diagnoseStale("mx", &operatorv1.ListEntriesResponse{Authorities: []*operatorv1.AuthorityInfo{{Name: "mx/fgr"}}}), levelYellow, "enlace authority confirm mx"},
+		"recovery": {diagnoseRecovery(&operatorv1.StateInfo{Name: "mx", Recovery: "held"}), doctor.Failing, "enlace state veto mx"},
+		"vetoed":   {diagnoseRecovery(&operatorv1.StateInfo{Name: "mx", Recovery: "vetoed"}), doctor.Warning, "enlace state settle mx"},
+		"split":    {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Proofs: []*operatorv1.ProofInfo{{Kind: "split"}}}), doctor.Failing, "two histories"},
+		"omitted":  {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Omitted: []*operatorv1.OmittedInfo{{Kind: "revoke", Subject: "mx"}}}), doctor.Failing, "has not logged"},
+		"rules":    {diagnoseDirectory(&operatorv1.GetDirectoryStatusResponse{Halted: "newer-rules"}), doctor.Failing, "newer program"},
+		"stale":    {diagnoseStale("mx", &operatorv1.ListEntriesResponse{Authorities: []*operatorv1.AuthorityInfo{{Name: "mx/fgr"}}}), doctor.Warning, "enlace authority confirm mx"},
 	} {
-		if len(c.found) != 1 || c.found[0].Level != c.level || !strings.Contains(c.found[0].Text+c.found[0].Advice, c.words) {
+		if len(c.found) != 1 || c.found[0].State != c.state || c.found[0].Code == "" || !strings.Contains(c.found[0].Found+c.found[0].Do, c.words) {
 			t.Errorf("%s: %+v", name, c.found)
 		}
 	}

@@ -60,6 +60,7 @@ func describeNetwork(env *testscript.Env, n *testnet.Network) error {
 	for _, m := range n.Members {
 		state := strings.ToUpper(m.State.String())
 		env.Setenv(state+"_ADDR", m.Daemon.OperatorAddr.String())
+		env.Setenv(state+"_CONFIG", filepath.Join(m.Dir, "node.yaml"))
 		env.Setenv(state+"_CA", filepath.Join(m.Dir, "operator-ca.pem"))
 		env.Setenv(state+"_AUTHORITY", m.Authority.String())
 		for user, password := range m.Passwords {

@@ -169,3 +169,15 @@ func (i *Inspection) Close() error {
 	}
 	return errors.Join(err, i.release())
 }
+
+// InUse reports whether a process has the ledger in a directory open. NotFound where there is none.
+func InUse(dir string) (bool, error) {
+	lock, err := lockExisting(dir)
+	if fault.CodeOf(err) == "in-use" {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Close()
+}
